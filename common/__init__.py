@@ -1,0 +1,1 @@
+"""Everything the functions and the container share, in layers (see docs/architecture.md)."""

@@ -1,0 +1,1 @@
+"""The assistant: from a prompt to a journal of events, whoever is watching."""

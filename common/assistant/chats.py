@@ -1,0 +1,407 @@
+"""Chats as stored: what a turn reads before it starts and writes as it goes.
+
+A chat's document is small and names the turn that runs. A turn's document holds its owner and
+lease. Journal chunks are created with contiguous numbers, and that is the fence: of two processes
+that both think they own a turn, the second to create chunk *n* fails and stops.
+
+A plain text turn costs two commits: `begin` (chat, turn, the user's item, first chunk) and `end`
+(chat, turn, items, last chunk).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from common import documents
+from common.assistant.journal import Chunk, Entry, decode_entries, replay
+from common.assistant.protocol import Cursor
+from common.documents import Clock, Data
+from common.errors import Conflict, NotFound
+from common.store import Create, Delete, Query, Snapshot, Store, Update, Write
+from common.vault import Sealer, Vault
+
+LEASE_SECONDS = 30.0
+HISTORY_TURNS = 40
+HISTORY_BYTES = 400_000
+_PROMPT_ID_DAYS = 7
+_ITEM = "items"
+
+Item = dict[str, Any]  # a Responses API input item
+
+
+@dataclass(slots=True)
+class ChatState:
+    """A chat as this process knows it. `version` is "" while nothing is stored yet."""
+
+    id: str
+    uid: str
+    sealer: Sealer
+    title: str = ""
+    version: str = ""
+    running: str | None = None
+    last: Cursor | None = None
+    updated_at: dt.datetime | None = None
+    history: list[tuple[str, list[Item]]] = field(default_factory=list)  # (turn id, its items)
+
+    def input_items(self) -> list[Item]:
+        """Return the model's history: the latest turns that fit HISTORY_TURNS and _BYTES."""
+        kept: list[list[Item]] = []
+        size = 0
+        for _, items in reversed(self.history[-HISTORY_TURNS:]):
+            size += len(msgspec.json.encode(items))
+            if kept and size > HISTORY_BYTES:
+                break
+            kept.append(items)
+        return [item for items in reversed(kept) for item in items]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """A turn as stored. `prompt` is in clear here, sealed in the store."""
+
+    id: str
+    prompt: str
+    prompt_id: str
+    started_at: dt.datetime
+    status: str
+    owner: str
+    lease_until: dt.datetime
+
+
+class DuplicatePrompt(Conflict):
+    """A prompt with this id was accepted before."""
+
+
+class ChatBusy(Conflict):
+    """Another process runs a turn of this chat."""
+
+
+class Chats:
+    """Reads and writes chats; `instance` names this process in leases."""
+
+    def __init__(self, store: Store, vault: Vault, *, clock: Clock, instance: str) -> None:
+        self._store = store
+        self._vault = vault
+        self._clock = clock
+        self.instance = instance
+
+    async def load(self, chat_id: str, uid: str) -> ChatState:
+        """Return the chat with its recent history; a new one where it is unknown.
+
+        Raises NotFound where it is another user's: whether it exists is not theirs to know.
+        """
+        state = ChatState(id=chat_id, uid=uid, sealer=await self._vault.open(uid))
+        await self.refresh(state)
+        return state
+
+    async def refresh(self, state: ChatState) -> None:
+        """Read the chat again, and its history where it has moved on."""
+        snapshot = await self._store.get(documents.chat(state.id))
+        if snapshot is None:
+            return
+        if snapshot.data.get("owner") != state.uid:
+            raise NotFound("There is no such chat. Start a new one.")
+        moved = state.last is None or snapshot.data.get("last_turn") != state.last.turn_id
+        self._read(state, snapshot)
+        if moved:
+            state.history = await self._history(state)
+
+    async def begin(
+        self,
+        state: ChatState,
+        turn: TurnRecord,
+        item: Item,
+        chunk: Chunk,
+        *,
+        replaces: str | None = None,
+    ) -> None:
+        """Take the chat for `turn` and store how it starts, in one commit.
+
+        `replaces` names a turn that is forgotten, with all that followed it. Raises
+        DuplicatePrompt, ChatBusy, or Conflict when the chat changed meanwhile: refresh, retry.
+        """
+        items_path = f"{documents.items(state.id)}/{turn.id}"
+        writes = [
+            self._take(state, turn),
+            Create(f"{documents.turns(state.id)}/{turn.id}", self._turn_data(state, turn)),
+            Create(items_path, self._items_data(state, items_path, [item])),
+            self._chunk(state, turn.id, chunk),
+            *self._prompt_marker(state, turn),
+            *await self._forgotten(state, replaces),
+        ]
+        try:
+            versions = await self._store.commit(*writes)
+        except Conflict:
+            await self._explain_conflict(state, turn)
+            raise
+        state.version, state.running = versions[0], turn.id
+        state.last = Cursor(turn.id, chunk.last)
+        if replaces:
+            state.history = [pair for pair in state.history if pair[0] < replaces]
+        state.history.append((turn.id, [item]))
+
+    async def store_chunk(self, state: ChatState, turn_id: str, chunk: Chunk) -> None:
+        """Store a piece of the journal. Conflict: another process owns the turn now."""
+        write = self._chunk(state, turn_id, chunk)
+        try:
+            await self._store.commit(write)
+        except Conflict:
+            # An earlier attempt of the same commit may have succeeded without our hearing of it.
+            if not await self._is_ours(write):
+                raise
+
+    async def end(
+        self,
+        state: ChatState,
+        turn_id: str,
+        *,
+        items: list[Item],
+        chunk: Chunk,
+        status: str,
+        usage: dict[str, int],
+        title: str | None = None,
+    ) -> None:
+        """Store how the turn ended and release the chat, in one commit."""
+        now = self._clock()
+        items_path = f"{documents.items(state.id)}/{turn_id}"
+        chunk_write = self._chunk(state, turn_id, chunk)
+        chat_changes: Data = {"running": None, "updated_at": now, "last_seq": chunk.last}
+        if title is not None:
+            chat_changes["title"] = self._seal(state, documents.chat(state.id), "title", title)
+        writes: list[Write] = [
+            Update(documents.chat(state.id), chat_changes),
+            Update(
+                f"{documents.turns(state.id)}/{turn_id}",
+                {"status": status, "ended_at": now, "usage": usage, "last_seq": chunk.last},
+            ),
+            Update(items_path, self._items_data(state, items_path, items)),
+            chunk_write,
+        ]
+        try:
+            versions = await self._store.commit(*writes)
+            state.version = versions[0]
+        except Conflict:
+            if not await self._is_ours(chunk_write):
+                raise
+            await self.refresh(state)
+        state.running, state.last = None, Cursor(turn_id, chunk.last)
+        state.title = state.title if title is None else title
+        state.history = [pair for pair in state.history if pair[0] != turn_id]
+        state.history.append((turn_id, items))
+
+    async def renew(self, state: ChatState, turn_id: str) -> None:
+        """Prolong the lease of a turn that still runs."""
+        until = self._clock() + dt.timedelta(seconds=LEASE_SECONDS)
+        await self._store.commit(
+            Update(f"{documents.turns(state.id)}/{turn_id}", {"lease_until": until})
+        )
+
+    async def turn(self, state: ChatState, turn_id: str) -> TurnRecord:
+        """Return a stored turn; NotFound where the chat has none of that id."""
+        snapshot = await self._store.get(f"{documents.turns(state.id)}/{turn_id}")
+        if snapshot is None or snapshot.data.get("status") == "superseded":
+            raise NotFound("That message is not part of this chat any more.")
+        return self._turn(state, snapshot)
+
+    async def turns_after(self, state: ChatState, turn_id: str) -> list[TurnRecord]:
+        """Return the stored turns from `turn_id` on, itself included, oldest first."""
+        query = Query(
+            documents.turns(state.id),
+            where=(("id", ">=", turn_id),),
+            order_by=(("id", "asc"),),
+            limit=200,
+        )
+        found = await self._store.query(query)
+        return [self._turn(state, s) for s in found if s.data.get("status") != "superseded"]
+
+    async def page(self, state: ChatState, *, before: str | None, limit: int) -> list[TurnRecord]:
+        """Return the latest `limit` turns, or those before turn `before`, oldest first."""
+        query = Query(
+            documents.turns(state.id),
+            where=(("id", "<", before),) if before else (),
+            order_by=(("id", "desc"),),
+            limit=limit,
+        )
+        found = [s for s in await self._store.query(query) if s.data["status"] != "superseded"]
+        return [self._turn(state, snapshot) for snapshot in reversed(found)]
+
+    async def entries(self, state: ChatState, turn_id: str) -> tuple[list[Entry], int]:
+        """Return a turn's stored events and how many chunks hold them."""
+        path = documents.journal(state.id, turn_id)
+        chunks = await self._store.query(Query(path))
+        entries: list[Entry] = []
+        for chunk in chunks:
+            blob = state.sealer.unseal(chunk.path, "events", chunk.data["events"])
+            entries.extend(decode_entries(blob))
+        return entries, len(chunks)
+
+    async def told(self, state: ChatState, turn_id: str) -> tuple[list[bytes], int]:
+        """Return a turn's stored events as clients read them, deltas merged, and the last seq."""
+        entries, _ = await self.entries(state, turn_id)
+        last = entries[-1].last if entries else 0
+        events = replay(entries, 0, last, chat_id=state.id, turn_id=turn_id)
+        return [payload for _, payload in events], last
+
+    async def listed(self, uid: str, *, limit: int = 50) -> list[ChatState]:
+        """Return a user's chats, the latest first, without their history."""
+        sealer = await self._vault.open(uid)
+        query = Query(
+            "chats",
+            where=(("owner", "==", uid),),
+            order_by=(("updated_at", "desc"),),
+            limit=limit,
+        )
+        states = []
+        for snapshot in await self._store.query(query):
+            state = ChatState(id=snapshot.id, uid=uid, sealer=sealer)
+            self._read(state, snapshot)
+            states.append(state)
+        return states
+
+    async def rename(self, state: ChatState, title: str) -> None:
+        """Give the chat a title of the user's own, which nothing overwrites."""
+        path = documents.chat(state.id)
+        sealed = self._seal(state, path, "title", title)
+        await self._store.commit(Update(path, {"title": sealed, "title_by": "user"}))
+        await self.refresh(state)
+
+    async def delete(self, state: ChatState) -> None:
+        """Remove the chat and everything below it; what is left of a crash is removed again."""
+        for turn in await self._store.query(Query(documents.turns(state.id))):
+            chunks = await self._store.query(Query(f"{turn.path}/journal"))
+            await self._remove([snapshot.path for snapshot in chunks])
+        for collection in (
+            documents.items(state.id),
+            documents.turns(state.id),
+            f"{documents.chat(state.id)}/prompts",
+        ):
+            found = await self._store.query(Query(collection))
+            await self._remove([snapshot.path for snapshot in found])
+        await self._remove([documents.chat(state.id)])
+
+    # --- what the documents hold -----------------------------------------------------------
+
+    def _take(self, state: ChatState, turn: TurnRecord) -> Write:
+        path = documents.chat(state.id)
+        changes: Data = {
+            "running": turn.id,
+            "last_turn": turn.id,
+            "last_seq": 0,
+            "updated_at": turn.started_at,
+        }
+        if state.version:
+            return Update(path, changes, if_version=state.version)
+        return Create(
+            path,
+            {
+                **changes,
+                "owner": state.uid,
+                "created_at": turn.started_at,
+                "title": self._seal(state, path, "title", state.title),
+                "title_by": "auto",
+            },
+        )
+
+    def _turn_data(self, state: ChatState, turn: TurnRecord) -> Data:
+        path = f"{documents.turns(state.id)}/{turn.id}"
+        return {
+            "id": turn.id,
+            "status": turn.status,
+            "owner": turn.owner,
+            "lease_until": turn.lease_until,
+            "started_at": turn.started_at,
+            "prompt": self._seal(state, path, "prompt", turn.prompt),
+            "prompt_id": turn.prompt_id,
+        }
+
+    def _turn(self, state: ChatState, snapshot: Snapshot) -> TurnRecord:
+        data = snapshot.data
+        return TurnRecord(
+            id=snapshot.id,
+            prompt=state.sealer.unseal(snapshot.path, "prompt", data["prompt"]).decode(),
+            prompt_id=data["prompt_id"],
+            started_at=data["started_at"],
+            status=data["status"],
+            owner=data["owner"],
+            lease_until=data["lease_until"],
+        )
+
+    def _items_data(self, state: ChatState, path: str, items: list[Item]) -> Data:
+        return {_ITEM: state.sealer.seal(path, _ITEM, msgspec.json.encode(items))}
+
+    def _chunk(self, state: ChatState, turn_id: str, chunk: Chunk) -> Create:
+        path = f"{documents.journal(state.id, turn_id)}/{chunk.number:06d}"
+        sealed = state.sealer.seal(path, "events", chunk.blob)
+        return Create(path, {"last": chunk.last, "by": self.instance, "events": sealed})
+
+    async def _is_ours(self, write: Create) -> bool:
+        stored = await self._store.get(write.path)
+        keys = ("last", "by")
+        return stored is not None and all(stored.data[k] == write.data[k] for k in keys)
+
+    def _prompt_marker(self, state: ChatState, turn: TurnRecord) -> list[Write]:
+        if not turn.prompt_id:
+            return []
+        expires = turn.started_at + dt.timedelta(days=_PROMPT_ID_DAYS)
+        path = _marker_path(state.id, turn.prompt_id)
+        return [Create(path, {"turn": turn.id, "expires_at": expires})]
+
+    async def _forgotten(self, state: ChatState, replaces: str | None) -> list[Write]:
+        if replaces is None:
+            return []
+        writes: list[Write] = []
+        for turn in await self.turns_after(state, replaces):
+            writes.append(
+                Update(f"{documents.turns(state.id)}/{turn.id}", {"status": "superseded"})
+            )
+            writes.append(Delete(f"{documents.items(state.id)}/{turn.id}"))
+        return writes
+
+    async def _explain_conflict(self, state: ChatState, turn: TurnRecord) -> None:
+        if turn.prompt_id:
+            marker = await self._store.get(_marker_path(state.id, turn.prompt_id))
+            if marker is not None:
+                raise DuplicatePrompt("That message was received already.")
+        await self.refresh(state)
+        if state.running is None:
+            return
+        running = await self.turn(state, state.running)
+        if running.owner != self.instance and running.lease_until > self._clock():
+            raise ChatBusy("This chat is answering on another device. Please wait.")
+
+    def _read(self, state: ChatState, snapshot: Snapshot) -> None:
+        data = snapshot.data
+        title = state.sealer.unseal(snapshot.path, "title", data["title"])
+        state.title = title.decode()
+        state.version = snapshot.version
+        state.running = data["running"]
+        state.updated_at = data["updated_at"]
+        state.last = Cursor(data["last_turn"], data["last_seq"])
+
+    async def _history(self, state: ChatState) -> list[tuple[str, list[Item]]]:
+        query = Query(
+            documents.items(state.id), order_by=(("__id__", "desc"),), limit=HISTORY_TURNS
+        )
+        found = await self._store.query(query)
+        history = []
+        for snapshot in reversed(found):
+            blob = state.sealer.unseal(snapshot.path, _ITEM, snapshot.data[_ITEM])
+            history.append((snapshot.id, msgspec.json.decode(blob)))
+        return history
+
+    def _seal(self, state: ChatState, path: str, name: str, text: str) -> bytes:
+        return state.sealer.seal(path, name, text.encode())
+
+    async def _remove(self, paths: list[str]) -> None:
+        for start in range(0, len(paths), 400):
+            await self._store.commit(*(Delete(path) for path in paths[start : start + 400]))
+
+
+def _marker_path(chat_id: str, prompt_id: str) -> str:
+    digest = hashlib.sha256(prompt_id.encode()).hexdigest()[:32]
+    return f"{documents.chat(chat_id)}/prompts/{digest}"

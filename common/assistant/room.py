@@ -1,0 +1,148 @@
+"""A chat that somebody watches or that is answering: its viewers and its turns' journals.
+
+Viewers hold no queue. Each has a position (turn and seq) and pulls from the journals whatever lies
+behind it whenever its connection takes more; a viewer that is up to date gets each event as it
+becomes visible, encoded once for all. One that falls MAX_BACKLOG behind is dropped and comes back
+with its cursor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from typing import Protocol
+
+from common.assistant.chats import ChatState
+from common.assistant.journal import TurnJournal
+from common.assistant.protocol import Event, Prompt, encode_event
+from common.assistant.turn import Turn
+from common.tools import Location
+
+MAX_BACKLOG = 1_048_576  # bytes
+_KEPT_JOURNALS = 2
+_KEPT_PROMPT_IDS = 200  # older ones are still known to the store
+
+
+class Viewer(Protocol):
+    """Somebody who watches a chat, always called on the event loop."""
+
+    turn_id: str  # the turn shown last, "" before any
+    seq: int  # the last event of it that was shown
+
+    @property
+    def ready(self) -> bool:
+        """False while its connection is full; it calls `Room.pull` when that has passed."""
+
+    def show(self, payload: bytes) -> None:
+        """Send one event, as encoded."""
+
+    async def writable_again(self) -> None:
+        """Wait until `ready`."""
+
+    def drop(self, code: int, reason: str) -> None:
+        """Close its connection."""
+
+
+class Room:
+    """One chat in this process."""
+
+    def __init__(self, state: ChatState) -> None:
+        self.state = state
+        self.viewers: set[Viewer] = set()
+        self.journals: OrderedDict[str, TurnJournal] = OrderedDict()
+        self.queue: deque[tuple[Prompt, str | None]] = deque()  # and the turn it replaces
+        self.prompt_ids: OrderedDict[str, None] = OrderedDict()
+        self.turn: Turn | None = None
+        self.worker: asyncio.Task[None] | None = None
+        self.location: Location | None = None
+        self.timezone = "UTC"
+        self.users = 0  # sockets and workers that hold it open
+
+    @property
+    def journal(self) -> TurnJournal | None:
+        """The latest turn's journal, if this process has it."""
+        return next(reversed(self.journals.values()), None)
+
+    def open_journal(self, journal: TurnJournal) -> None:
+        """Let `journal` be what viewers see next."""
+        self.journals[journal.turn_id] = journal
+        for turn_id in list(self.journals)[:-_KEPT_JOURNALS]:
+            if not any(viewer.turn_id == turn_id for viewer in self.viewers):
+                del self.journals[turn_id]
+
+    def discard_journal(self, journal: TurnJournal) -> None:
+        """Forget a turn that could not start."""
+        self.journals.pop(journal.turn_id, None)
+
+    def remember(self, prompt_id: str) -> bool:
+        """Note a prompt's id; False where it was noted before."""
+        if prompt_id in self.prompt_ids:
+            return False
+        self.prompt_ids[prompt_id] = None
+        if len(self.prompt_ids) > _KEPT_PROMPT_IDS:
+            self.prompt_ids.popitem(last=False)
+        return True
+
+    def say(self, event: Event, *, to: Viewer | None = None) -> None:
+        """Send an event of the chat itself (no turn, no seq) to one viewer or to all."""
+        payload = encode_event(event, chat_id=self.state.id, turn_id=None, seq=0)
+        for viewer in [to] if to else list(self.viewers):
+            viewer.show(payload)
+
+    def join(self, viewer: Viewer) -> None:
+        """Show `viewer` what comes after the present moment, or after its own position."""
+        if not viewer.turn_id and (journal := self.journal):
+            viewer.turn_id, viewer.seq = journal.turn_id, journal.visible
+        self.viewers.add(viewer)
+        self.pull(viewer)
+
+    def leave(self, viewer: Viewer) -> None:
+        """Stop showing anything to `viewer`."""
+        self.viewers.discard(viewer)
+
+    def spread(self, journal: TurnJournal) -> None:
+        """Show every viewer what has become visible in `journal`."""
+        shared: list[tuple[int, bytes]] | None = None
+        shared_from = -1
+        for viewer in list(self.viewers):
+            current = viewer.turn_id == journal.turn_id and viewer.ready
+            if not current:
+                self.pull(viewer)
+                continue
+            if shared is None or viewer.seq != shared_from:
+                shared, shared_from = list(journal.after(viewer.seq)), viewer.seq
+            self._show(viewer, shared)
+
+    def pull(self, viewer: Viewer) -> None:
+        """Show `viewer` what it has not seen, as far as its connection takes it."""
+        following = self._following(viewer.turn_id)
+        while viewer.ready:
+            journal = self.journals.get(viewer.turn_id)
+            if journal is not None:
+                self._show(viewer, journal.after(viewer.seq))
+                if viewer.seq < journal.visible:
+                    break
+            if not following:
+                return
+            viewer.turn_id, viewer.seq = following.popleft(), 0
+        if self._backlog(viewer) > MAX_BACKLOG:
+            self.leave(viewer)
+            viewer.drop(1013, "You were reading too slowly. Reconnect with your cursor.")
+
+    def _show(self, viewer: Viewer, events: Iterable[tuple[int, bytes]]) -> None:
+        for last, payload in events:
+            viewer.show(payload)
+            viewer.seq = last
+            if not viewer.ready:
+                return
+
+    def _following(self, turn_id: str) -> deque[str]:
+        return deque(found for found in self.journals if found > turn_id)
+
+    def _backlog(self, viewer: Viewer) -> int:
+        total = 0
+        for turn_id, journal in self.journals.items():
+            if turn_id >= viewer.turn_id:
+                total += journal.backlog(viewer.seq if turn_id == viewer.turn_id else 0)
+        return total

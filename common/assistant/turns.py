@@ -1,0 +1,569 @@
+"""The turn service: prompts in, journals out, whoever watches.
+
+A turn belongs to no socket. It runs in a task of its own under the chat's lease, and ends in one
+commit. Prompts that arrive meanwhile wait in line. Loads `agents`: only the container imports it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, TypeAlias
+
+import agents
+from agents import ModelSettings, RunConfig, Runner
+
+from common.assistant.chats import (
+    LEASE_SECONDS,
+    ChatBusy,
+    Chats,
+    ChatState,
+    DuplicatePrompt,
+    Item,
+    TurnRecord,
+)
+from common.assistant.journal import Chunk, Deltas, Entry, TurnJournal, replay
+from common.assistant.orchestrator import Orchestrator
+from common.assistant.protocol import (
+    SUBPROTOCOL,
+    Cursor,
+    DeviceLocation,
+    Edit,
+    EndOfStream,
+    ErrorEvent,
+    Hello,
+    Prompt,
+    PromptQueued,
+    Regenerate,
+    SuggestedPrompts,
+    Title,
+    TurnStarted,
+)
+from common.assistant.room import Room, Viewer
+from common.assistant.routing import Router
+from common.assistant.suggestions import suggest
+from common.assistant.titles import title_of
+from common.assistant.turn import Turn
+from common.documents import Clock, new_id
+from common.egress import Egress
+from common.errors import (
+    Conflict,
+    InvalidInput,
+    OdaiError,
+    RateLimited,
+    VendorRejected,
+    VendorUnavailable,
+)
+from common.events import Event, Events
+from common.llm.failures import translated
+from common.llm.offline import OfflinePlanner
+from common.llm.relay import RelayModel, sink
+from common.log import get_logger
+from common.tools import Location, Registry, Tool, ToolContext
+
+log = get_logger(__name__)
+
+MAX_STEPS = 12  # model calls in one turn
+MAX_QUEUED = 20  # prompts waiting in one chat
+_STORE_ATTEMPTS = 4
+Status: TypeAlias = Literal["done", "stopped", "failed"]
+
+_CONFIG = RunConfig(
+    tracing_disabled=True,  # the SDK's tracing would send prompts to a third party
+    model_settings=ModelSettings(include_usage=True, parallel_tool_calls=True),
+    tool_not_found_behavior="return_error_to_model",
+)
+
+
+class Turns:
+    """Every live chat of this process."""
+
+    def __init__(
+        self,
+        *,
+        chats: Chats,
+        registry: Registry,
+        router: Router,
+        orchestrator: Orchestrator,
+        egress: Egress,
+        events: Events,
+        secret: Callable[[str], str | None],
+        clock: Clock,
+    ) -> None:
+        self._chats = chats
+        self._registry = registry
+        self._router = router
+        self._orchestrator = orchestrator
+        self._egress = egress
+        self._events = events
+        self._secret = secret
+        self._clock = clock
+        self._rooms: dict[tuple[str, str], asyncio.Task[Room]] = {}
+        self._background: set[asyncio.Task[Any]] = set()
+        self._draining = False
+
+    async def warm_up(self) -> None:
+        """Make what the first turn would otherwise wait for: tool schemas and a stub run."""
+        self._orchestrator.build_tools()
+        planner = RelayModel(OfflinePlanner(self._registry, clock=self._clock))
+        sink.set(_Silence())
+        await Runner.run(agents.Agent(name="warm-up", model=planner), "hello", run_config=_CONFIG)
+
+    # --- rooms and viewers ------------------------------------------------------------------
+
+    async def enter(self, chat_id: str, uid: str) -> Room:
+        """Return the chat's room, held open until `leave`. NotFound: it is another user's."""
+        key = (chat_id, uid)
+        if key not in self._rooms:
+            self._rooms[key] = asyncio.create_task(self._open(chat_id, uid))
+        opening = self._rooms[key]
+        try:
+            room = await asyncio.shield(opening)
+        except OdaiError:
+            self._rooms.pop(key, None)
+            raise
+        room.users += 1
+        return room
+
+    def leave(self, room: Room, viewer: Viewer | None = None) -> None:
+        """Let go of the room; the last to leave closes it."""
+        if viewer:
+            room.leave(viewer)
+        room.users -= 1
+        if room.users == 0:
+            self._rooms.pop((room.state.id, room.state.uid), None)
+
+    async def attach(self, room: Room, viewer: Viewer, cursor: str | None) -> None:
+        """Greet `viewer`, replay what it missed, and show it what comes."""
+        state = room.state
+        room.say(
+            Hello(SUBPROTOCOL, state.title, str(state.last) if state.last else None, state.running),
+            to=viewer,
+        )
+        try:
+            if cursor:
+                await self._replay(room, viewer, Cursor.parse(cursor))
+        except OdaiError as err:
+            room.say(_error(err), to=viewer)
+        room.join(viewer)
+
+    # --- what clients ask -------------------------------------------------------------------
+
+    def prompt(self, room: Room, prompt: Prompt, *, replaces: str | None = None) -> None:
+        """Answer `prompt`, now or when it is its turn; the same id is answered once."""
+        if self._draining:
+            raise VendorUnavailable("The server is restarting. Please send that again.")
+        if len(room.queue) >= MAX_QUEUED:
+            raise RateLimited("Too many messages are waiting. Let me answer some first.")
+        if prompt.id and not room.remember(prompt.id):
+            return
+        room.queue.append((prompt, replaces))
+        if room.worker is None:
+            room.users += 1
+            room.worker = self._spawn(self._work(room))
+        else:
+            room.say(PromptQueued(prompt.id, len(room.queue)))
+
+    async def ask_again(self, room: Room, request: Regenerate | Edit) -> None:
+        """Answer an earlier prompt again, as it was or edited, forgetting what followed it."""
+        turn = await self._chats.turn(room.state, request.message_id)
+        text = request.text if isinstance(request, Edit) else turn.prompt
+        self.prompt(room, Prompt(text), replaces=turn.id)
+
+    def stop(self, room: Room, turn_id: str = "") -> None:
+        """Stop the running turn (or only `turn_id`), keeping what was said."""
+        if room.turn and turn_id in ("", room.turn.id):
+            room.turn.stop()
+
+    def locate(self, room: Room, where: DeviceLocation) -> None:
+        """Remember where the user's device is, while the room is open."""
+        room.location = Location(where.latitude, where.longitude)
+        if where.timezone:
+            room.timezone = _zone(where.timezone)
+
+    async def forget(self, state: ChatState) -> None:
+        """Delete a chat, stopping its turn and closing its sockets first."""
+        opening = self._rooms.get((state.id, state.uid))
+        if opening and opening.done() and not opening.exception():
+            room = opening.result()
+            room.queue.clear()
+            self.stop(room)
+            if room.worker:
+                await asyncio.wait([room.worker], timeout=5.0)
+            for viewer in list(room.viewers):
+                viewer.drop(1008, "This chat was deleted.")
+        await self._chats.delete(state)
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more prompts; let turns end for `seconds`, then close them as failed."""
+        self._draining = True
+        workers = [
+            task.result().worker
+            for task in self._rooms.values()
+            if task.done() and not task.cancelled() and not task.exception()
+        ]
+        running = [worker for worker in workers if worker]
+        if running:
+            await asyncio.wait(running, timeout=seconds)
+        for task in self._rooms.values():
+            if task.done() and not task.exception() and (turn := task.result().turn) and turn.task:
+                turn.task.cancel()
+        if self._background:
+            await asyncio.wait(self._background, timeout=2.0)
+
+    # --- one turn ---------------------------------------------------------------------------
+
+    async def _work(self, room: Room) -> None:
+        try:
+            while room.queue:
+                prompt, replaces = room.queue.popleft()
+                try:
+                    await self._turn(room, prompt, replaces)
+                except OdaiError as err:
+                    room.prompt_ids.pop(prompt.id, None)
+                    room.say(_error(err))
+        finally:
+            room.worker = None
+            self.leave(room)
+
+    async def _turn(self, room: Room, prompt: Prompt, replaces: str | None) -> None:
+        last = room.state.last.turn_id if room.state.last else ""
+        journal = self._journal(room, new_id(after=last))
+        turn = Turn(
+            journal,
+            prompt.text,
+            registry=self._registry,
+            context_for=lambda tool, call_id: self._tool_context(room, journal, tool, call_id),
+        )
+        earlier = _prompts(room.state.input_items())
+        if not await self._begin(room, turn, prompt, replaces):
+            return
+        room.turn = turn
+        heart = self._spawn(self._renew(room, turn))
+        try:
+            status = await self._answer(room, turn, earlier)
+        finally:
+            heart.cancel()
+            room.turn = None
+        await self._end(room, turn, status, asked=[*earlier, prompt.text])
+
+    async def _begin(self, room: Room, turn: Turn, prompt: Prompt, replaces: str | None) -> bool:
+        """Store the turn's start; False where this prompt was answered before."""
+        turn.journal.event(TurnStarted(prompt.text, turn.id, prompt.id))
+        chunk = turn.journal.take_unstored()
+        assert chunk is not None  # it holds turn_started
+        record = self._record(turn, prompt)
+        item = turn.items[0]
+        for attempt in range(_STORE_ATTEMPTS):
+            try:
+                await self._retrying(
+                    lambda: self._chats.begin(room.state, record, item, chunk, replaces=replaces)
+                )
+                break
+            except DuplicatePrompt:
+                return False
+            except ChatBusy:
+                await self._recovered(room)
+            except Conflict:
+                if attempt == _STORE_ATTEMPTS - 1:
+                    raise
+        room.open_journal(turn.journal)
+        turn.journal.stored(chunk.last)
+        return True
+
+    async def _answer(self, room: Room, turn: Turn, earlier: list[str]) -> Status:
+        turn.task = asyncio.create_task(self._run(room, turn, earlier))
+        try:
+            await turn.task
+        except asyncio.CancelledError:
+            if not turn.task.cancelled():
+                turn.task.cancel()
+                raise
+            turn.tell_cut_text()
+            if turn.stopped:
+                return "stopped"
+            turn.journal.event(
+                _error(VendorUnavailable("The server is restarting. Please ask again."))
+            )
+            return "failed"
+        except OdaiError as err:
+            turn.tell_cut_text()
+            turn.journal.event(_error(err))
+            return "failed"
+        except Exception:
+            # The turn loop is one of the three places that catch broadly: the person gets an
+            # answer whatever is broken, and the log gets the place.
+            log.exception("turn failed", extra={"turn_id": turn.id})
+            turn.tell_cut_text()
+            turn.journal.event(_error(OdaiError("Something went wrong on our side. Try again.")))
+            return "failed"
+        return "done"
+
+    async def _run(self, room: Room, turn: Turn, earlier: list[str]) -> None:
+        sink.set(turn)
+        agent = self._agent(room, turn.prompt, earlier)
+        history: list[Any] = room.state.input_items()
+        try:
+            with translated():
+                result = await Runner.run(
+                    agent, history, context=turn, max_turns=MAX_STEPS, run_config=_CONFIG
+                )
+        except VendorRejected as err:
+            if isinstance(err.__cause__, agents.MaxTurnsExceeded):
+                raise VendorRejected("That took too many steps. Ask for one part of it.") from err
+            raise
+        # The SDK's items are typed dicts; ours are stored as plain JSON.
+        turn.items = [dict(item) for item in result.to_input_list()[len(history) - 1 :]]
+        used = result.context_wrapper.usage
+        turn.usage = {
+            "requests": used.requests,
+            "input_tokens": used.input_tokens,
+            "cached_tokens": used.input_tokens_details.cached_tokens or 0,
+            "output_tokens": used.output_tokens,
+        }
+
+    async def _end(self, room: Room, turn: Turn, status: Status, *, asked: list[str]) -> None:
+        journal = turn.journal
+        journal.event(EndOfStream(status, turn.usage))
+        await journal.settle()
+        title = title_of(turn.prompt) if not room.state.title else None
+        self._afterthoughts(turn, status, title, asked)
+        items = turn.items if status == "done" else turn.kept_items()
+        chunk = journal.take_unstored()
+        assert chunk is not None  # it holds end_of_stream
+        await self._retrying(
+            lambda: self._chats.end(
+                room.state,
+                turn.id,
+                items=items,
+                chunk=chunk,
+                status=status,
+                usage=turn.usage,
+                title=title,
+            )
+        )
+        journal.stored(chunk.last)
+        self._spawn(self._publish(room, turn, status))
+
+    def _afterthoughts(
+        self, turn: Turn, status: Status, title: str | None, asked: list[str]
+    ) -> None:
+        if status == "done" and (found := suggest(turn.used.values(), asked=asked)):
+            turn.journal.event(SuggestedPrompts(found))
+        if title is not None:
+            turn.journal.event(Title(title))
+
+    async def _publish(self, room: Room, turn: Turn, status: Status) -> None:
+        data = {
+            "chat_id": room.state.id,
+            "turn_id": turn.id,
+            "uid": room.state.uid,
+            "status": status,
+            "connectors": list(turn.used),
+        }
+        try:
+            await self._events.publish(Event("turn.finished", turn.id, data))
+        except OdaiError as err:
+            log.error("event not published", extra={"code": err.code, "turn_id": turn.id})
+
+    async def _renew(self, room: Room, turn: Turn) -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            try:
+                await self._chats.renew(room.state, turn.id)
+            except OdaiError as err:
+                log.warning("lease not renewed", extra={"code": err.code, "turn_id": turn.id})
+
+    # --- turns of processes that died -------------------------------------------------------
+
+    async def _open(self, chat_id: str, uid: str) -> Room:
+        room = Room(await self._chats.load(chat_id, uid))
+        if room.state.running:
+            room.users += 1
+            self._spawn(self._recover(room))
+        return room
+
+    async def _recover(self, room: Room) -> None:
+        try:
+            await self._recovered(room)
+        except OdaiError as err:
+            log.error("turn not recovered", extra={"code": err.code, "chat_id": room.state.id})
+        finally:
+            self.leave(room)
+
+    async def _recovered(self, room: Room) -> None:
+        """Wait until the chat is free, closing a turn whose owner's lease has run out."""
+        while (turn_id := room.state.running) and turn_id not in room.journals:
+            record = await self._chats.turn(room.state, turn_id)
+            remaining = (record.lease_until - self._clock()).total_seconds()
+            if record.status != "running" or record.owner == self._chats.instance:
+                await self._chats.refresh(room.state)
+                return
+            if remaining <= 0:
+                await self._close_abandoned(room, record)
+                return
+            await asyncio.sleep(min(remaining, 1.0))
+            await self._chats.refresh(room.state)
+
+    async def _close_abandoned(self, room: Room, record: TurnRecord) -> None:
+        entries, chunks = await self._chats.entries(room.state, record.id)
+        journal = self._journal(room, record.id, entries, chunks)
+        text = "".join(t for e in entries if isinstance(e, Deltas) for t in e.texts)
+        items: list[Item] = [{"role": "user", "content": record.prompt}]
+        if text:
+            items.append({"role": "assistant", "content": text})
+        room.open_journal(journal)
+        journal.event(
+            _error(VendorUnavailable("The server restarted in the middle. Please ask again.")),
+            first=journal.last + 1,
+        )
+        journal.event(EndOfStream("failed", {}))
+        chunk = journal.take_unstored()
+        assert chunk is not None
+        try:
+            await self._chats.end(
+                room.state, record.id, items=items, chunk=chunk, status="failed", usage={}
+            )
+            journal.stored(chunk.last)
+        except Conflict:
+            # Another process was faster: what it wrote is what happened.
+            room.discard_journal(journal)
+            await self._chats.refresh(room.state)
+
+    # --- small parts ------------------------------------------------------------------------
+
+    async def _replay(self, room: Room, viewer: Viewer, cursor: Cursor) -> None:
+        """Show what is stored after `cursor`, up to the turns that this process holds."""
+        known = await self._known_after(room, cursor)
+        viewer.turn_id, viewer.seq = cursor.turn_id, cursor.seq
+        while known:
+            for turn in known:
+                await self._replay_turn(room, viewer, turn.id)
+            # Turns may have come and gone while these were sent.
+            later = await self._chats.turns_after(room.state, viewer.turn_id)
+            known = [t for t in later if t.id > viewer.turn_id and t.id not in room.journals]
+
+    async def _replay_turn(self, room: Room, viewer: Viewer, turn_id: str) -> None:
+        if turn_id in room.journals:
+            return
+        entries, _ = await self._chats.entries(room.state, turn_id)
+        last = entries[-1].last if entries else 0
+        start = viewer.seq if turn_id == viewer.turn_id else 0
+        viewer.turn_id, viewer.seq = turn_id, start
+        for seq, payload in replay(entries, start, last, chat_id=room.state.id, turn_id=turn_id):
+            await viewer.writable_again()
+            viewer.show(payload)
+            viewer.seq = seq
+
+    async def _known_after(self, room: Room, cursor: Cursor) -> list[TurnRecord]:
+        journal = room.journals.get(cursor.turn_id)
+        if journal is not None:
+            known, last = True, journal.visible
+        else:
+            turns = await self._chats.turns_after(room.state, cursor.turn_id)
+            known = bool(turns) and turns[0].id == cursor.turn_id
+            entries, _ = await self._chats.entries(room.state, cursor.turn_id)
+            last = entries[-1].last if entries else 0
+        if not known or cursor.seq > last:
+            raise InvalidInput("That cursor is not of this chat. Reload the conversation.")
+        return [] if journal is not None else turns
+
+    def _journal(
+        self, room: Room, turn_id: str, entries: list[Entry] | None = None, chunks: int = 0
+    ) -> TurnJournal:
+        async def store_chunk(chunk: Chunk) -> None:
+            await self._retrying(lambda: self._chats.store_chunk(room.state, turn_id, chunk))
+
+        return TurnJournal(
+            chat_id=room.state.id,
+            turn_id=turn_id,
+            store_chunk=store_chunk,
+            on_visible=room.spread,
+            entries=entries,
+            chunks=chunks,
+        )
+
+    def _agent(self, room: Room, prompt: str, earlier: list[str]) -> agents.Agent[Any]:
+        choice = self._router.choose(prompt, earlier)
+        place = (
+            f"{room.location.latitude:.3f}, {room.location.longitude:.3f}" if room.location else ""
+        )
+        return self._orchestrator.agent_for(
+            choice, now=self._clock(), timezone=room.timezone, place=place
+        )
+
+    def _tool_context(
+        self, room: Room, journal: TurnJournal, tool: Tool, call_id: str
+    ) -> ToolContext:
+        entry = self._registry.entry_of(tool)
+        return ToolContext(
+            uid=room.state.uid,
+            http=self._egress.client(entry.policy, cache_s=tool.cache_s),
+            secrets=self._secret,
+            clock=self._clock,
+            timezone=room.timezone,
+            location=room.location,
+            idempotency_key=f"{journal.turn_id}:{call_id}",
+        )
+
+    def _record(self, turn: Turn, prompt: Prompt) -> TurnRecord:
+        now = self._clock()
+        return TurnRecord(
+            id=turn.id,
+            prompt=prompt.text,
+            prompt_id=prompt.id,
+            started_at=now,
+            status="running",
+            owner=self._chats.instance,
+            lease_until=now + dt.timedelta(seconds=LEASE_SECONDS),
+        )
+
+    async def _retrying(self, commit: Callable[[], Awaitable[None]]) -> None:
+        """Commit, a few times where the store is away for a moment."""
+        for attempt in range(_STORE_ATTEMPTS):
+            try:
+                return await commit()
+            except OdaiError as err:
+                passing = err.retryable and not isinstance(err, Conflict)
+                if not passing or attempt == _STORE_ATTEMPTS - 1:
+                    raise
+                await asyncio.sleep(0.1 * 2**attempt)
+
+    def _spawn(self, work: Any) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+
+class _Silence:
+    """A `Sink` for the warm-up, whom nobody hears."""
+
+    def delta(self, text: str) -> None:
+        """Drop it."""
+
+    def answered(self, output: list[Any]) -> None:
+        """Drop it."""
+
+
+def _error(err: OdaiError) -> ErrorEvent:
+    return ErrorEvent(err.code, str(err), err.retryable)
+
+
+def _prompts(items: list[Item]) -> list[str]:
+    return [
+        item["content"]
+        for item in items
+        if item.get("role") == "user" and isinstance(item.get("content"), str)
+    ]
+
+
+def _zone(name: str) -> str:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as err:
+        raise InvalidInput("timezone is an IANA name such as Europe/Paris.") from err
+    return name

@@ -1,0 +1,1 @@
+"""One module for each vendor; none knows another. See docs/connectors.md."""

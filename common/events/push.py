@@ -1,0 +1,37 @@
+"""What Pub/Sub pushes, read back into an event: the subscribers' half of `common.events.pubsub`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from common.errors import InvalidInput
+from common.events import Event
+
+EVENT_ID = "odai-event-id"
+TOPIC = "odai-topic"
+
+
+def read_push(envelope: Mapping[str, Any]) -> Event:
+    """Return the event in a push request's JSON body, or in a CloudEvent's data (the same shape).
+
+    Raises InvalidInput when it is none of ours; answer 4xx and let the dead-letter topic have it.
+    """
+    message = envelope.get("message")
+    if not isinstance(message, Mapping):
+        raise InvalidInput("This is not a Pub/Sub push.")
+    attributes = dict(message.get("attributes") or {})
+    topic = attributes.pop(TOPIC, "")
+    # Both spellings occur; a message somebody else published has only Pub/Sub's own id.
+    own_id = attributes.pop(EVENT_ID, "")
+    event_id = own_id or message.get("messageId") or message.get("message_id") or ""
+    try:
+        data = json.loads(base64.b64decode(message.get("data") or "", validate=True) or b"{}")
+    except (ValueError, TypeError, binascii.Error) as err:
+        raise InvalidInput("This Pub/Sub message's data is not JSON.") from err
+    if not isinstance(data, dict) or not event_id:
+        raise InvalidInput("This Pub/Sub message is not an event of ours.")
+    return Event(topic=str(topic), id=str(event_id), data=data, attributes=attributes)

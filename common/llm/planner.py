@@ -1,0 +1,349 @@
+"""Decides, by rule, what to do about a user's words: which tools to call, what to ask, what to say.
+
+The offline planner's judgement, kept apart from the Agents SDK so that it can be tested as a
+function: same words, tools and clock, same plan. It knows no connector: the router ranks the tools,
+`arguments` fills them. A follow-up is turned into the whole sentence it stands for ("and in
+Chicago?" after "what's the weather in Boston?"), so nothing but the texts need be remembered.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.llm import arguments
+from common.llm.arguments import Filled, ToolSpec
+from common.llm.extraction import Found, extract
+from common.llm.smalltalk import GREETING, PLANNER, REPLIES, small_talk
+from common.tools import Registry
+from common.tools.ranking import Ranker
+from common.tools.shapes import STOP, WORD
+
+# Below FLOOR a tool is not meant; a question about anything may go to what answers questions.
+FLOOR, QUESTION_FLOOR, CLAUSE_FLOOR = 0.32, 0.03, 0.45
+_REMEMBERED = 4
+_FOLLOW = re.compile(
+    r"\W*(?:(?:and|but|ok(?:ay)?|so|then|now)\W+)*(?:(?:what|how) about|same (?:thing )?(?:for|in)|"
+    r"and|also|or|instead|then)\b\W*",
+    re.IGNORECASE,
+)
+_LED = re.compile(
+    r"\W*(?:please |can you |could you |also |then |i (?:want|need) to )*(?:what|who|where|when|which|how|why|is|"
+    r"are|was|will|does|do|did|can|should|convert|find|search|show|tell|give|get|look|list|check|track|"
+    r"send|email|text|call|add|create|make|book|play|open|read|summari[sz]e|schedule|remind|compare|"
+    r"buy|sell|order|cancel|delete|post|reply|fetch|translate|write)\b",
+    re.IGNORECASE,
+)
+_ASKS = re.compile(
+    r"\W*(?:who|what|when|where|why|how|which|tell me about|explain|define|describe)\b(?:['’]s)?",
+    re.IGNORECASE,
+)
+_PERSONAL = re.compile(r"\b(?:you|your|yourself|i|my|me(?! about)|we|our)\b", re.IGNORECASE)
+_SEPARATOR = re.compile(
+    r"[.?!;]\s+|,?\s+(?:and then|and also|and|then|also|plus)\s+|,\s+", re.IGNORECASE
+)
+_JOINT = re.compile(r"\s*(?:,|and|, and|or|&)\s*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool to run with arguments for every property; `clause` is the sentence it answers."""
+
+    tool: str
+    arguments: Mapping[str, Any]
+    clause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do: calls to make, then `notes` to say. `asked` is the kind of value asked for."""
+
+    calls: tuple[Call, ...] = ()
+    notes: tuple[str, ...] = ()
+    asked: str = ""
+
+
+@dataclass
+class _Choice:
+    spec: ToolSpec
+    filled: Filled
+    fit: float
+    score: float
+
+
+@dataclass
+class _Session:
+    """One planning: the tools within reach and the user's clock."""
+
+    tools: Mapping[str, ToolSpec]
+    now: dt.datetime
+    choices: dict[str, _Choice | None] = field(default_factory=dict)
+
+
+class Planner:
+    """Plans over the tools of one registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._ranker = Ranker(registry)
+
+    def plan(self, texts: Sequence[str], *, now: dt.datetime, tools: Sequence[ToolSpec]) -> Plan:
+        """Plan for the last of the user's `texts`, of which the earlier ones are the context.
+
+        `now` is aware and in the user's zone; `tools` are those within reach.
+        """
+        session = _Session({spec.name: spec for spec in tools}, now)
+        text = texts[-1].strip()
+        if said := self._small_talk(text, session):
+            return Plan(notes=(said,))
+        earlier = [t for t in texts[-_REMEMBERED:-1] if not self._small_talk(t, session)]
+        return self._plan(self._whole([*earlier, text], session), session)
+
+    def alternative(
+        self, call: Call, *, tried: Collection[str], now: dt.datetime, tools: Sequence[ToolSpec]
+    ) -> Call | None:
+        """Return the same request to an interchangeable connector not in `tried` (slugs), if any."""
+        capability = self._registry.entry_of(self._registry.tool(call.tool)).connector.capability
+        others = {
+            spec.name: spec
+            for spec in tools
+            if spec.name in self._registry.tools
+            and (entry := self._registry.entry_of(self._registry.tool(spec.name))).slug not in tried
+            and capability
+            and entry.connector.capability == capability
+        }
+        choice = self._choose(call.clause, _Session(others, now))
+        if choice is None or choice.filled.missing:
+            return None
+        return Call(choice.spec.name, choice.filled.arguments, call.clause)
+
+    def _plan(self, text: str, session: _Session) -> Plan:
+        calls: list[Call] = []
+        notes: list[str] = []
+        asked = ""
+        for clause in self._clauses(text, session):
+            choice = self._choose(clause, session)
+            if choice is None:
+                notes.append(self._cannot(clause if calls else "", session))
+            elif choice.filled.missing:
+                missing = choice.filled.missing[0]
+                asked = missing.kind
+                notes.append(arguments.question(missing))
+            else:
+                calls.append(Call(choice.spec.name, choice.filled.arguments, clause))
+                # Left open, a place may be the user's own; if not, the tool says so and asks.
+                asked = "place" if self._placeless(choice) else asked
+        unique = {(c.tool, repr(c.arguments)): c for c in calls}
+        return Plan(tuple(unique.values()), tuple(dict.fromkeys(notes)), asked)
+
+    @staticmethod
+    def _placeless(choice: _Choice) -> bool:
+        places = [p.name for p in arguments.parameters(choice.spec) if p.kind == "place"]
+        return bool(places) and not any(choice.filled.arguments[name] for name in places)
+
+    # Choosing a tool for one clause
+
+    def _choose(self, clause: str, session: _Session) -> _Choice | None:
+        if clause not in session.choices:
+            session.choices[clause] = self._search(clause, session)
+        return session.choices[clause]
+
+    def _search(self, clause: str, session: _Session) -> _Choice | None:
+        found = extract(clause, session.now)
+        ranked = self._ranker.rank_tools(clause, among=session.tools.keys())
+        choices = [
+            self._weigh(session.tools[n], s, clause, found, session.now.date())
+            for n, s in ranked[:12]
+            if s
+        ]
+        best = max(choices, key=lambda choice: choice.fit, default=None)
+        if best and best.score >= FLOOR and self._worth(best):
+            return best
+        if not _ASKS.match(clause) or _PERSONAL.search(clause):
+            return None
+        answering = [
+            c
+            for c in choices
+            if c.score >= QUESTION_FLOOR and not c.filled.missing and self._answers(c)
+        ]
+        return max(answering, key=lambda choice: choice.fit, default=None)
+
+    def _worth(self, choice: _Choice) -> bool:
+        """An id nobody can type, or coordinates nobody gave, are no reason to ask."""
+        return not any(p.kind in arguments.UNASKABLE for p in choice.filled.missing)
+
+    def _answers(self, choice: _Choice) -> bool:
+        entry = self._registry.entry_of(self._registry.tool(choice.spec.name))
+        kinds = [p.kind for p in arguments.parameters(choice.spec) if p.required]
+        return entry.connector.category == "information" and kinds == ["topic"]
+
+    def _weigh(
+        self, spec: ToolSpec, score: float, clause: str, found: Sequence[Found], today: dt.date
+    ) -> _Choice:
+        filled = arguments.fill(
+            spec,
+            clause,
+            found,
+            today=today,
+            knows=lambda word: self._ranker.knows(spec.name, word),
+        )
+        fit = score * (0.75 if self._vague(spec, filled) else 1)
+        for missing in filled.missing:
+            fit *= 0.35 if missing.kind in arguments.UNASKABLE else 0.8
+        # A tool that has no use for a date that was given is the wrong one of its connector.
+        telling = [f for f in found if f.kind not in ("person", "number", "time")]
+        if telling:
+            spans = {f.start for f in filled.used}
+            fit += 0.3 * sum(f.start in spans for f in telling) / len(telling)
+        if _ASKS.match(clause) and spec.name.startswith(("search", "find")):
+            fit -= 0.08  # a question wants the thing itself rather than a list of where it may be
+        return _Choice(spec, filled, fit, score)
+
+    def _vague(self, spec: ToolSpec, filled: Filled) -> bool:
+        """True where what to look for is only the tool's own words: "the stock price"."""
+        topics = [filled.arguments[p.name] for p in arguments.parameters(spec) if p.kind == "topic"]
+        return any(
+            isinstance(t, str) and all(self._ranker.knows(spec.name, w) for w in t.split())
+            for t in topics
+        )
+
+    # From a text to its clauses
+
+    def _clauses(self, text: str, session: _Session) -> list[str]:
+        text = GREETING.sub("", text, count=1) if GREETING.match(text) else text
+        covered = [
+            f for f in extract(text, session.now) if f.kind in ("quoted", "url", "place", "date")
+        ]
+        made: list[str] = []
+        start = 0
+        for m in _SEPARATOR.finditer(text):
+            left, right = text[start : m.start()], text[m.end() :]
+            if any(f.start < m.end() and m.start() < f.end for f in covered):
+                continue
+            if self._stands(left, right, session):
+                made.append(left)
+                start = m.end()
+        made.append(text[start:])
+        parts = (part.strip(" ,;") for clause in made for part in self._shared(clause, session))
+        return [part for part in parts if part]
+
+    def _stands(self, left: str, right: str, session: _Session) -> bool:
+        """True where both sides are requests of their own."""
+        right = _SEPARATOR.split(right, maxsplit=1)[0] if not _LED.match(right) else right
+        one, two = self._choose(left, session), self._choose(right, session)
+        if _LED.match(right):
+            return bool(one or two) and (one is not None or bool(_LED.match(left)))
+        return bool(
+            one
+            and two
+            and one.score >= CLAUSE_FLOOR
+            and two.score >= CLAUSE_FLOOR
+            and self._slug(one) != self._slug(two)
+        )
+
+    def _slug(self, choice: _Choice) -> str:
+        return self._registry.tool(choice.spec.name).connector
+
+    def _shared(self, clause: str, session: _Session) -> list[str]:
+        """Say a clause once for each of several values: "weather in Boston and Paris" twice."""
+        found = extract(clause, session.now)
+        for kind in ("place", "ticker", "currency"):
+            same = [f for f in found if f.kind == kind]
+            group = same[-1:]
+            for f in reversed(same[:-1]):
+                if not _JOINT.match(clause[f.end : group[0].start]) or f.cue in ("between", "from"):
+                    break
+                group.insert(0, f)
+            least = 3 if kind == "currency" else 2
+            if len(group) > 1 and len(same) >= least and group[0].cue != "between":
+                head, tail = clause[: group[0].start], clause[group[-1].end :]
+                return [head + clause[f.start : f.end] + tail for f in group]
+        return [clause]
+
+    # From a follow-up to the whole sentence
+
+    def _whole(self, texts: Sequence[str], session: _Session) -> str:
+        whole, asked = "", ""
+        for i, text in enumerate(texts):
+            if whole and asked and self._is_answer(text, session):
+                cue = {"place": "in", "topic": "for", "amount": "", "url": ""}.get(asked, "")
+                led = re.match(r"\W*(?:in|for|at|near|to|from|on)\b", text, re.IGNORECASE)
+                whole = f"{whole.rstrip(' ?.!')} {'' if led else cue} {text}".replace("  ", " ")
+            elif whole and (merged := self._merged(whole, text, session)):
+                whole = merged
+            else:
+                whole = text
+            if i < len(texts) - 1:
+                asked = self._plan(whole, session).asked
+        return " ".join(whole.split())
+
+    def _is_answer(self, text: str, session: _Session) -> bool:
+        if (
+            len(text.split()) > 7
+            or text.rstrip().endswith("?")
+            or _LED.match(text)
+            or _FOLLOW.match(text)
+        ):
+            return False
+        choice = self._choose(text, session)
+        return choice is None or choice.score < CLAUSE_FLOOR or len(text.split()) <= 3
+
+    def _merged(self, whole: str, text: str, session: _Session) -> str:
+        """Put the values of a follow-up into the sentence before it; "" where it is none."""
+        follow = _FOLLOW.match(text)
+        rest = (text[follow.end() :] if follow else text).strip(" ?!.")
+        if (
+            not rest
+            or _LED.match(rest)
+            or len(rest.split()) > 6
+            or (not follow and len(rest.split()) > 3)
+        ):
+            return ""
+        before = [f for f in extract(whole, session.now) if f.kind != "person"]
+        new = [f for f in extract(rest, session.now) if f.kind != "person"]
+        bare = [w for w in WORD.findall(arguments.without(rest, new)) if w.lower() not in STOP]
+        alike = next((f for f in before if f.kind in ("place", "ticker")), None)
+        if not new and bare and alike:
+            new = [Found(alike.kind, rest, 0, len(rest))]
+        elif bare or not new:
+            return ""
+        for f in new:
+            value = rest[f.start : f.end]
+            old = [b for b in before if b.kind == f.kind]
+            if (
+                f.kind == "ticker"
+                and any(n.start == f.start and n is not f for n in new)
+                and not old
+            ):
+                continue
+            old = [b for b in old if b.cue == f.cue] or old
+            if old:
+                whole = whole[: old[-1].start] + value + whole[old[-1].end :]
+                before = [f for f in extract(whole, session.now) if f.kind != "person"]
+            else:
+                whole = f"{whole.rstrip(' ?.!')} {f.cue if f.kind == 'place' else ''} {value}"
+        return whole
+
+    # What is said without a tool
+
+    def _small_talk(self, text: str, session: _Session) -> str:
+        kind = small_talk(text)
+        return kind and REPLIES[kind].format(
+            planner=PLANNER, examples=self._examples(session) or "nothing yet"
+        )
+
+    def _cannot(self, clause: str, session: _Session) -> str:
+        what = f"I can't do this part: “{clause.strip(' ?.!')}”." if clause else "I can't do that."
+        shown = self._examples(session)
+        return f"{what} {PLANNER}" + (f" What I can do is, for example: {shown}" if shown else "")
+
+    def _examples(self, session: _Session) -> str:
+        slugs = {t.connector for name in session.tools if (t := self._registry.tools.get(name))}
+        kinds: dict[str, str] = {}
+        for slug, entry in self._registry.entries.items():
+            if slug in slugs and entry.connector.examples:
+                kinds.setdefault(entry.connector.capability or slug, entry.connector.examples[0])
+        return " · ".join(f"“{example}”" for example in list(kinds.values())[:3])

@@ -1,0 +1,69 @@
+"""Opens the model that the settings ask for. Loads `agents` and `openai`: import it lazily."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import openai
+from agents import Model, ModelResponse, OpenAIChatCompletionsModel, OpenAIResponsesModel
+
+from common.documents import Clock
+from common.llm.offline import OfflinePlanner
+from common.llm.relay import RelayModel
+from common.log import get_logger
+from common.settings import Settings
+from common.tools import Registry
+
+log = get_logger(__name__)
+
+
+def open_model(settings: Settings, registry: Registry, clock: Clock) -> RelayModel:
+    """Return the configured endpoint's model, or the offline planner where there is none."""
+    if settings.offline:
+        return RelayModel(OfflinePlanner(registry, clock=clock))
+    return RelayModel(EndpointModel(settings))
+
+
+class EndpointModel(Model):
+    """An OpenAI-compatible endpoint, spoken to by the Responses API or by Chat Completions.
+
+    With `ODAI_MODEL_API=auto`, an endpoint that answers 404 for the Responses path itself (not for
+    the model) is spoken to by Chat Completions from then on.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._client = openai.AsyncOpenAI(
+            # Local servers ask for no key, and the client insists on a non-empty one.
+            api_key=settings.openai_api_key or "none",
+            base_url=settings.openai_base_url or None,
+            timeout=settings.model_timeout,
+            max_retries=2,
+        )
+        self._responses = OpenAIResponsesModel(settings.model, self._client)
+        self._chat = OpenAIChatCompletionsModel(settings.model, self._client)
+        self._undecided = settings.model_api == "auto"
+        self._current: Model = self._chat if settings.model_api == "chat" else self._responses
+
+    async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
+        """Return a whole response."""
+        return await self._current.get_response(*args, **kwargs)
+
+    async def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        """Stream a response's events."""
+        try:
+            async for event in self._current.stream_response(*args, **kwargs):
+                self._undecided = False
+                yield event
+            return
+        except openai.NotFoundError as err:
+            if not (self._undecided and err.code != "model_not_found"):
+                raise
+        log.info("the endpoint has no Responses API: using Chat Completions")
+        self._undecided, self._current = False, self._chat
+        async for event in self._chat.stream_response(*args, **kwargs):
+            yield event
+
+    async def close(self) -> None:
+        """Close the client's connections."""
+        await self._client.close()

@@ -1,0 +1,267 @@
+"""The router: which connectors, and which of their tools, a sentence is about. No model call.
+
+Every connector is a document made of its manifest and its tools' docstrings; a sentence is scored
+against them by BM25 over stems, word pairs and shapes ("a currency", "a flight number"). Words no
+manifest knows are matched by their trigrams, which forgives typing. Interchangeable connectors
+(same `capability`) lend each other their words. An index is built once; a call takes microseconds.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+from common.tools.declare import Tool
+from common.tools.registry import Entry, Registry
+from common.tools.shapes import CAPITALS, features, opening, stem, stems
+
+# A shape a sentence may hold, and the words in a parameter's name that say a tool takes it.
+_TAKES = {
+    "#currency": {"currency"},
+    "#pair": {"from_currency", "to_currency", "currency_pair"},
+    "#ticker": {"ticker", "symbol"},
+    "#url": {"url"},
+    "#email": {"email", "recipient", "attendee"},
+    "#phone": {"phone"},
+    "#coordinates": {"latitude"},
+    "#flight": {"flight"},
+    "#tracking": {"tracking"},
+    "#airport": {"airport", "iata", "origin"},
+    "#zip": {"zip", "postal"},
+    "#place": {"location", "city", "place"},
+    "#question": {"query", "title", "topic"},
+    "#date": {"date"},
+    "#time": {"time"},
+}
+_VAGUE = {"#ticker", "#airport", "#zip", "#place", "#date", "#time", "#question"}
+# How much of a field's words count; names and keywords are chosen by hand, prose is not.
+_WEIGHTS = {
+    "name": 4.0,
+    "keywords": 3.0,
+    "examples": 2.0,
+    "description": 2.0,
+    "tools": 1.5,
+    "prose": 0.7,
+    "arguments": 0.4,
+    "peers": 0.8,
+}
+_SATURATION = 1.2
+_LENGTH = 0.35
+# Small registries must not inflate how rare a word looks: thresholds would shift with their size.
+_IMAGINED = 24
+_HALF = 6.0
+_ALIKE = 0.52
+
+_MARK = re.compile(r"#[a-z]+|\^\S+ \S+")
+_STOPS = re.compile(r"[.,;:!?()\n]")
+
+Fields = Mapping[str, Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A connector and how well it fits: 0 not at all, towards 1 beyond doubt."""
+
+    slug: str
+    score: float
+
+
+class Ranker:
+    """Ranks the connectors and tools of one registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        entries = registry.entries.values()
+        self._connectors = _Index({e.slug: _connector_fields(e, entries) for e in entries})
+        self._tools = _Index(
+            {
+                name: _tool_fields(tool, registry.entry_of(tool))
+                for name, tool in registry.tools.items()
+            }
+        )
+        self._fuzzy = _Fuzzy(self._connectors.words | self._tools.words)
+
+    def rank(self, text: str, *, limit: int | None = None) -> list[Ranked]:
+        """Return every connector, best first; among equals by the manifests' `rank`."""
+        scores = self._connectors.scores(self._query(text))
+        entries = self._registry.entries
+        ranked = [Ranked(slug, _squash(scores[slug])) for slug in entries]
+        ranked.sort(key=lambda r: (-r.score, entries[r.slug].connector.rank))
+        return ranked[:limit]
+
+    def rank_tools(
+        self, text: str, *, among: Collection[str] | None = None
+    ) -> list[tuple[str, float]]:
+        """Return tool names with scores 0..1, best first; of `among` only, where that is given."""
+        query = self._query(text)
+        tools, connectors = self._tools.scores(query), self._connectors.scores(query)
+        found = []
+        for name, tool in self._registry.tools.items():
+            if among is not None and name not in among:
+                continue
+            # Its connector's words tell a tool from the many others that mention a place or a day.
+            score = 0.5 * tools[name] + 0.7 * connectors[tool.connector]
+            found.append((name, _squash(score)))
+        found.sort(key=lambda pair: (-pair[1], self._order(pair[0])))
+        return found
+
+    def knows(self, tool: str, word: str) -> bool:
+        """True where `word` belongs to the tool or its connector, rather than being a value."""
+        slug = self._registry.tools[tool].connector
+        # A capital means a name: it is not a mistyped word of ours.
+        name = stem(word) if word[:1].isupper() else self._fuzzy.nearest(stem(word))[0]
+        return self._connectors.has(slug, name) or self._tools.has(tool, name)
+
+    def _order(self, tool: str) -> int:
+        return self._registry.entries[self._registry.tools[tool].connector].connector.rank
+
+    def _query(self, text: str) -> dict[str, float]:
+        query: dict[str, float] = defaultdict(float)
+        words = [self._fuzzy.nearest(word) for word in stems(text)]
+        for word, sure in words:
+            query[word] = max(query[word], sure)
+        for pair in _pairs([word for word, _ in words]):
+            query[pair] = 0.6
+        query[opening(text)] = 0.15
+        for shape in features(text):
+            query[shape] = 0.6 if shape in _VAGUE else 1.4
+        return query
+
+
+class _Index:
+    """Documents by word: each posting holds the document's finished weight for that word."""
+
+    def __init__(self, documents: Mapping[str, Fields]) -> None:
+        counted = {
+            key: {
+                f: Counter(t for text in texts for t in _tokens(text))
+                for f, texts in fields.items()
+            }
+            for key, fields in documents.items()
+        }
+        lengths: dict[str, list[int]] = defaultdict(list)
+        for fields in counted.values():
+            for field, counter in fields.items():
+                lengths[field].append(counter.total())
+        usual = {field: max(1.0, sum(sizes) / len(sizes)) for field, sizes in lengths.items()}
+        weights: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+        for key, fields in counted.items():
+            for field, counter in fields.items():
+                long = 1 - _LENGTH + _LENGTH * counter.total() / usual[field]
+                for word, times in counter.items():
+                    weights[word][key] += _WEIGHTS[field] * min(times, 3) / long
+        self._postings = {
+            word: self._finish(found, len(counted)) for word, found in weights.items()
+        }
+        self.words = frozenset(word for word in weights if word[0] not in "#^" and " " not in word)
+
+    @staticmethod
+    def _finish(found: Mapping[str, float], size: int) -> dict[str, float]:
+        rare = math.log(1 + (size + _IMAGINED - len(found) + 0.5) / (len(found) + 0.5))
+        return {key: rare * w * (_SATURATION + 1) / (w + _SATURATION) for key, w in found.items()}
+
+    def scores(self, query: Mapping[str, float]) -> dict[str, float]:
+        total: dict[str, float] = defaultdict(float)
+        for word, weight in query.items():
+            for key, score in self._postings.get(word, {}).items():
+                total[key] += weight * score
+        return total
+
+    def has(self, key: str, word: str) -> bool:
+        return key in self._postings.get(word, {})
+
+
+class _Fuzzy:
+    """Finds the known word an unknown one was meant to be, by shared trigrams."""
+
+    def __init__(self, words: Collection[str]) -> None:
+        self._grams = {word: _trigrams(word) for word in words}
+        self._holders: dict[str, list[str]] = defaultdict(list)
+        for word, grams in self._grams.items():
+            for gram in grams:
+                self._holders[gram].append(word)
+        self.nearest = lru_cache(maxsize=4096)(self._nearest)
+
+    def _nearest(self, word: str) -> tuple[str, float]:
+        """Return a known word and how sure that is; the word itself where nothing is near."""
+        if word in self._grams or len(word) < 4 or not word.isalpha():
+            return word, 1.0
+        grams = _trigrams(word)
+        shared = Counter(held for gram in grams for held in self._holders.get(gram, ()))
+        alike = (
+            (2 * n / (len(grams) + len(self._grams[w])), w)
+            for w, n in shared.items()
+            if len(w) > 3 and w[0] == word[0]
+        )
+        likeness, best = max(alike, default=(0.0, word))
+        return (best, likeness * 0.8) if likeness >= _ALIKE else (word, 1.0)
+
+
+def _connector_fields(entry: Entry, entries: Iterable[Entry]) -> Fields:
+    c = entry.connector
+    peers = [
+        p.connector
+        for p in entries
+        if c.capability and p.connector.capability == c.capability and p is not entry
+    ]
+    return {
+        "name": [c.name, entry.slug],
+        "keywords": [*c.keywords, c.capability],
+        "examples": [_anonymous(example) for example in c.examples],
+        "description": [c.description],
+        "tools": [tool.name for tool in entry.tools],
+        "prose": [tool.description for tool in entry.tools],
+        "arguments": [_arguments(tool, entry) for tool in entry.tools],
+        "peers": [" . ".join(p.keywords) for p in peers],
+    }
+
+
+def _tool_fields(tool: Tool, entry: Entry) -> Fields:
+    prose = [_arguments(tool, entry)]
+    return {"keywords": [tool.name], "description": [tool.description], "prose": prose}
+
+
+def _arguments(tool: Tool, entry: Entry) -> str:
+    # Names come from the annotations and words from the docstring: the schema is costly to build.
+    names = [name for name in tool.handler.__annotations__ if name not in ("ctx", "return")]
+    words = {part for name in names for part in (name, *name.split("_"))}
+    takes = [shape for shape, marks in _TAKES.items() if marks & words]
+    if entry.connector.category != "information" and "#question" in takes:
+        takes.remove("#question")  # only what informs answers questions about anything at all
+    section = (inspect.getdoc(tool.handler) or "").partition("\nArgs:")[2]
+    return " ".join((*takes, *names, section))
+
+
+def _anonymous(example: str) -> str:
+    """Replace the names an example happens to use ("Boston") by their shapes."""
+    words = re.sub(r"(?<=[a-z,] )[A-Z][\w'’-]*", ".", CAPITALS.sub(".", example))
+    return " ".join((opening(example), ".", words, *features(example)))
+
+
+# A tool's text is read twice, for its connector and for itself.
+@lru_cache(maxsize=1024)
+def _tokens(text: str) -> list[str]:
+    made = _MARK.findall(text)
+    for run in _STOPS.split(_MARK.sub(".", text) if made else text):
+        if words := stems(run):
+            made += [*words, *_pairs(words)]
+    return made
+
+
+def _pairs(words: list[str]) -> list[str]:
+    return [f"{a} {b}" for a, b in pairwise(words)]
+
+
+def _trigrams(word: str) -> frozenset[str]:
+    padded = f"^{word}$"
+    return frozenset(padded[i : i + 3] for i in range(len(padded) - 2))
+
+
+def _squash(score: float) -> float:
+    return round(score / (score + _HALF), 3)

@@ -1,0 +1,104 @@
+"""What every HTTP answer of this product has in common, for the container and the functions.
+
+Errors become their status and one JSON shape; each request gets a trace; nothing foreign reaches a
+caller.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, Response, g, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from common.errors import InvalidInput, OdaiError, RateLimited
+from common.log import get_logger, new_trace
+
+log = get_logger(__name__)
+
+MAX_BODY_BYTES = 1_048_576
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin-allow-popups",
+}
+
+
+def install(app: Flask, *, allowed_origins: tuple[str, ...] = ()) -> None:
+    """Give `app` the common behaviour; `allowed_origins` may call it from a browser."""
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.before_request(_start)
+    app.register_error_handler(OdaiError, answer_error)
+    app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(Exception, _answer_unexpected)
+
+    def finish(response: Response) -> Response:
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers["X-Request-Id"] = g.get("trace", "")
+        origin = request.headers.get("Origin", "")
+        if origin in allowed_origins:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+            response.headers["Access-Control-Allow-Methods"] = "GET, POST, PATCH, DELETE"
+            response.vary.add("Origin")
+        return response
+
+    app.after_request(finish)
+
+
+def answer_error(error: OdaiError) -> Response:
+    """Return the error as JSON `{"error": {code, message, retryable}}` with its status."""
+    message = str(error)
+    if error.status == 500:  # for the operator; the caller learns only that it is not theirs
+        log.error("misconfigured", extra={"code": error.code, "detail": message})
+        message = "The server is not set up for this. Its operator can see why in the log."
+    response = jsonify(
+        {"error": {"code": error.code, "message": message, "retryable": error.retryable}}
+    )
+    response.status_code = error.status
+    if isinstance(error, RateLimited) and error.retry_after:
+        response.headers["Retry-After"] = str(round(error.retry_after))
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+    return response
+
+
+def json_body() -> dict[str, Any]:
+    """Return the request's JSON object; InvalidInput where it is something else."""
+    body = request.get_json(silent=True)
+    if not isinstance(body, dict):
+        raise InvalidInput("Send a JSON object with Content-Type: application/json.")
+    return body
+
+
+def text_field(body: dict[str, Any], name: str, *, longest: int) -> str:
+    """Return the non-empty text `body[name]` of at most `longest` characters, or InvalidInput."""
+    value = body.get(name)
+    if not isinstance(value, str) or not value.strip() or len(value) > longest:
+        raise InvalidInput(f"{name} must be text of 1 to {longest} characters.")
+    return value.strip()
+
+
+def _start() -> None:
+    g.trace = new_trace(request.headers.get("traceparent"))
+
+
+def _answer_http(error: HTTPException) -> Response:
+    response = jsonify(
+        {
+            "error": {
+                "code": (error.name or "error").lower().replace(" ", "_"),
+                "message": error.description or "",
+                "retryable": False,
+            }
+        }
+    )
+    response.status_code = error.code or 500
+    return response
+
+
+def _answer_unexpected(error: Exception) -> Response:
+    log.error("request failed", exc_info=error)
+    return answer_error(OdaiError("unexpected"))

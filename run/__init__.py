@@ -1,0 +1,1 @@
+"""What runs: the streaming container, and the whole product on one machine."""

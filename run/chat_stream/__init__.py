@@ -1,0 +1,1 @@
+"""The Cloud Run container: the chat socket, tickets, the web client."""

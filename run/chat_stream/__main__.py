@@ -1,0 +1,28 @@
+"""`python -m run.chat_stream`: the container's command."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from common import log
+from common.errors import Misconfigured
+from common.settings import Settings
+from run.chat_stream.app import create_app
+from run.chat_stream.server import ChatServer
+
+
+def main() -> int:
+    """Serve until SIGTERM; 2 where a setting is wrong."""
+    try:
+        settings = Settings.from_env(os.environ)
+    except Misconfigured as err:
+        print(f"ODAI cannot start: {err}", file=sys.stderr)
+        return 2
+    log.configure(project=settings.google_project, level=settings.log_level)
+    ChatServer(settings, create_app, host="0.0.0.0").run()  # noqa: S104  # a container's only port
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

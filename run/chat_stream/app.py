@@ -1,0 +1,214 @@
+"""The Flask application of the container, made by a factory from `Services`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+from flask import Flask, Response, jsonify, request, send_from_directory
+from flask_sock import Sock
+
+from common.assistant.protocol import SUBPROTOCOL, check_chat_id
+from common.errors import InvalidInput, NotAuthenticated, NotFound
+from common.identity import Identity, bearer
+from common.web.edge import install, json_body, text_field
+from run.chat_stream.chat_socket import ChatSockets
+from run.chat_stream.socket import NoThread
+
+if TYPE_CHECKING:
+    from common.assistant.chats import ChatState
+    from common.bootstrap import Services
+
+P = ParamSpec("P")
+
+_POLICY = (
+    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: https:; "
+    "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+)
+
+
+def create_app(services: Services) -> Flask:
+    """Return the application; opening sockets needs `services.turns`, made on first use."""
+    app = Flask(__name__, static_url_path="/static")
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
+    app.config["SOCK_SERVER_OPTIONS"] = {
+        "thread_class": NoThread,
+        "subprotocols": [SUBPROTOCOL],
+    }
+    install(app, allowed_origins=services.settings.allowed_origins)
+    sockets = ChatSockets(services)
+    app.extensions["odai_sockets"] = sockets
+    _pages(app, services, sockets)
+    _sign_in(app, services)
+    _chats(app, services)
+    sock = Sock(app)
+    sock.route("/chats/<chat_id>")(sockets.accept)
+    app.before_request(_refuse_compression)
+    return app
+
+
+def _refuse_compression() -> None:
+    # One encoding of a frame serves all its viewers only where frames are not compressed for each.
+    request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+
+
+def _pages(app: Flask, services: Services, sockets: ChatSockets) -> None:
+    settings = services.settings
+
+    @app.get("/")
+    def page() -> Response:
+        response = send_from_directory(str(app.static_folder), "index.html")
+        response.headers["Content-Security-Policy"] = _POLICY
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+    @app.get("/healthz")
+    def healthy() -> Response:
+        return jsonify(status="ok")
+
+    @app.get("/test")
+    def original_health_check() -> Response:
+        return jsonify(
+            status="healthy",
+            service="ODAI",
+            environment=settings.environment,
+            connections=sockets.count,
+        )
+
+    @app.get("/client/config")
+    def client_config() -> Response:
+        return jsonify(
+            environment=settings.environment,
+            development_sign_in=services.development is not None,
+            model="offline" if settings.offline else settings.model,
+            offline=settings.offline,
+            connectors=[
+                {
+                    "slug": entry.slug,
+                    "name": entry.connector.name,
+                    "category": entry.connector.category,
+                    "on": not entry.missing(settings.secret),
+                    "missing": entry.missing(settings.secret),
+                    "examples": entry.connector.examples,
+                }
+                for entry in services.registry.entries.values()
+            ],
+            firebase=None,
+        )
+
+
+def _sign_in(app: Flask, services: Services) -> None:
+    @app.post("/client/sign_in")
+    def development_sign_in() -> Response:
+        """Make a development token; there is no such page in production."""
+        if services.development is None:
+            raise NotFound("There is no development sign-in here.")
+        name = text_field(json_body(), "name", longest=60)
+        uid = development_uid(name)
+        token = services.development.mint(uid, name=name)
+        expires = services.loop.run(services.development.verify(token)).expires_at
+        return jsonify(token=token, uid=uid, expires_at=expires.isoformat())
+
+    @app.post("/tickets")
+    @signed_in(services)
+    def ticket(identity: Identity) -> Response:
+        """Make a one-time ticket for a chat socket."""
+        made = services.loop.run(services.tickets.mint(identity, purpose="chat"))
+        return jsonify(ticket=made, expires_in=60)
+
+
+def _chats(app: Flask, services: Services) -> None:
+    chats, run = services.chats, services.loop.run
+
+    def own(identity: Identity, chat_id: str) -> ChatState:
+        state = run(chats.load(check_chat_id(chat_id), identity.uid))
+        if not state.version:
+            raise NotFound("There is no such chat.")
+        return state
+
+    @app.get("/chats")
+    @signed_in(services)
+    def listed(identity: Identity) -> Response:
+        states = run(chats.listed(identity.uid))
+        return jsonify(
+            chats=[
+                {"id": s.id, "title": s.title, "updated_at": _time(s.updated_at)}
+                for s in states
+            ]
+        )
+
+    @app.get("/chats/<chat_id>/turns")
+    @signed_in(services)
+    def turns(identity: Identity, chat_id: str) -> Response:
+        """Return a page of turns, oldest first, with their events as the socket sends them."""
+        state = own(identity, chat_id)
+        limit = _limit(request.args.get("limit", "20"))
+        before = request.args.get("before")
+        page = run(chats.page(state, before=before, limit=limit + 1))
+        more, page = len(page) > limit, page[-limit:]
+        shown, cursor = [], None
+        for turn in page:
+            events, seq = run(chats.told(state, turn.id))
+            cursor = f"{turn.id}:{seq}"
+            shown.append(
+                {
+                    "turn_id": turn.id,
+                    "prompt": turn.prompt,
+                    "status": turn.status,
+                    "started_at": turn.started_at.isoformat(),
+                    "events": [json.loads(event) for event in events],
+                }
+            )
+        return jsonify(
+            chat={"id": state.id, "title": state.title}, turns=shown, cursor=cursor, more=more
+        )
+
+    @app.patch("/chats/<chat_id>")
+    @signed_in(services)
+    def rename(identity: Identity, chat_id: str) -> Response:
+        state = own(identity, chat_id)
+        run(chats.rename(state, text_field(json_body(), "title", longest=100)))
+        return jsonify(id=state.id, title=state.title)
+
+    @app.delete("/chats/<chat_id>")
+    @signed_in(services)
+    def delete(identity: Identity, chat_id: str) -> tuple[str, int]:
+        run(services.turns.forget(own(identity, chat_id)))
+        return "", 204
+
+
+def signed_in(
+    services: Services,
+) -> Callable[[Callable[Concatenate[Identity, P], Any]], Callable[P, Any]]:
+    """Give a view the caller's identity as its first argument; 401 without a valid token."""
+
+    def decorate(view: Callable[Concatenate[Identity, P], Any]) -> Callable[P, Any]:
+        @wraps(view)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> Any:
+            token = bearer(request.headers.get("Authorization"))
+            if token is None:
+                raise NotAuthenticated("Sign in first.")
+            return view(services.loop.run(services.verifier.verify(token)), *args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+def development_uid(name: str) -> str:
+    """Return the user id of a development user, stable for a name."""
+    letters = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.casefold())
+    return "dev-" + (letters.strip("-") or "user")[:60]
+
+
+def _limit(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise InvalidInput("limit must be 1 to 100.")
+    return int(text)
+
+
+def _time(moment: dt.datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

@@ -1,0 +1,278 @@
+"""The chat socket: who may open it, and what its frames do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from flask import request
+from simple_websocket import Server
+
+from common.assistant import protocol
+from common.assistant.protocol import ErrorEvent, Frame, Pong
+from common.errors import InvalidInput, NotAllowed, NotAuthenticated, OdaiError, RateLimited
+from common.identity import Identity
+from common.log import get_logger
+from run.chat_stream.socket import SocketConnection, hand_over
+
+if TYPE_CHECKING:
+    from common.assistant.room import Room
+    from common.bootstrap import Services
+
+log = get_logger(__name__)
+
+_POLICY, _TRY_LATER, _GOING_AWAY, _IDLE = 1008, 1013, 1001, 4000
+_CHECK_SECONDS = 30.0
+_ROLLOVER_SECONDS = 55 * 60.0  # Cloud Run cuts at 60 minutes
+_MAX_WAITING = 64  # frames read and not yet acted on
+
+
+class ChatSockets:
+    """Every chat socket of this process."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._sessions: set[ChatSession] = set()
+        self._by_user: Counter[str] = Counter()
+        self._prompts: dict[str, deque[float]] = {}
+        self._closing = False
+
+    @property
+    def count(self) -> int:
+        """How many sockets are open."""
+        return len(self._sessions)
+
+    def accept(self, server: Server, chat_id: str) -> None:
+        """Check who connects, in the request's thread; then the socket belongs to the loop."""
+        services = self._services
+        try:
+            protocol.check_chat_id(chat_id)
+            self._check_origin()
+            identity = services.loop.run(self._identify(), timeout=15.0)
+            self._check_room_for(identity)
+        except RateLimited as err:
+            server.close(_TRY_LATER, str(err)[:120])
+            return
+        except OdaiError as err:
+            log.info("socket refused", extra={"code": err.code})
+            server.close(_TRY_LATER if err.retryable else _POLICY, str(err)[:120])
+            return
+        session = ChatSession(self, services, chat_id, identity, request.args.get("cursor"))
+        hand_over(server, session, services.loop.loop, max_bytes=protocol.MAX_FRAME_BYTES)
+
+    async def drain(self, seconds: float) -> None:
+        """Let turns end for `seconds`, telling every client to come back elsewhere."""
+        self._closing = True
+        await self._services.turns.drain(seconds)
+        for session in list(self._sessions):
+            session.drop(_GOING_AWAY, "The server is restarting. Reconnect with your cursor.")
+
+    # --- for sessions -----------------------------------------------------------------------
+
+    def enter(self, session: ChatSession) -> None:
+        """Count a session in."""
+        self._sessions.add(session)
+        self._by_user[session.uid] += 1
+
+    def leave(self, session: ChatSession) -> None:
+        """Count a session out."""
+        if session in self._sessions:
+            self._sessions.remove(session)
+            self._by_user[session.uid] -= 1
+            if not self._by_user[session.uid]:
+                del self._by_user[session.uid]
+                self._prompts.pop(session.uid, None)
+
+    def count_prompt(self, uid: str) -> None:
+        """RateLimited where the user has sent too many prompts within a minute."""
+        sent = self._prompts.setdefault(uid, deque())
+        moment = time.monotonic()
+        while sent and sent[0] < moment - 60.0:
+            sent.popleft()
+        if len(sent) >= self._services.settings.prompts_per_minute:
+            raise RateLimited("You are sending messages too quickly. Wait a minute.")
+        sent.append(moment)
+
+    # --- who may connect --------------------------------------------------------------------
+
+    async def _identify(self) -> Identity:
+        services = self._services
+        offered = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
+        tickets = [p.strip()[7:] for p in offered if p.strip().startswith("ticket.")]
+        if tickets:
+            identity = (await services.tickets.redeem(tickets[0], purpose="chat")).identity
+        elif token := request.args.get("token"):
+            identity = await services.verifier.verify(token)
+        else:
+            raise NotAuthenticated("Sign in first.")
+        if identity.anonymous and services.settings.production:
+            raise NotAllowed("Sign in with an account to chat.")
+        return identity
+
+    def _check_origin(self) -> None:
+        origin = request.headers.get("Origin")
+        settings = self._services.settings
+        # Clients that are no browsers send no Origin; a browser always does.
+        if origin is None or origin in settings.allowed_origins:
+            return
+        if urlsplit(origin).netloc != request.host:
+            raise NotAllowed("This page may not open a chat here.")
+
+    def _check_room_for(self, identity: Identity) -> None:
+        if self._closing:
+            raise RateLimited("The server is restarting. Try again in a moment.")
+        if self._by_user[identity.uid] >= self._services.settings.sockets_per_user:
+            raise RateLimited("Too many connections. Close another window first.")
+
+
+class ChatSession:
+    """One client's connection to one chat: a `Session` of its socket, a `Viewer` of its room."""
+
+    def __init__(
+        self,
+        sockets: ChatSockets,
+        services: Services,
+        chat_id: str,
+        identity: Identity,
+        cursor: str | None,
+    ) -> None:
+        self.uid = identity.uid
+        self.turn_id = ""
+        self.seq = 0
+        self._sockets = sockets
+        self._turns = services.turns
+        self._idle_seconds = services.settings.idle_seconds
+        self._chat_id = chat_id
+        self._cursor = cursor
+        self._frames: asyncio.Queue[Frame] = asyncio.Queue(_MAX_WAITING)
+        self._connection: SocketConnection | None = None
+        self._room: Room | None = None
+        self._work: asyncio.Task[None] | None = None
+        self._can_write = asyncio.Event()
+        self._opened = self._active = time.monotonic()
+        self._check: asyncio.TimerHandle | None = None
+
+    # --- Session ----------------------------------------------------------------------------
+
+    def opened(self, connection: SocketConnection) -> None:
+        """Start serving."""
+        self._connection = connection
+        self._can_write.set()
+        self._sockets.enter(self)
+        loop = asyncio.get_running_loop()
+        self._work = loop.create_task(self._serve())
+        self._check = loop.call_later(_CHECK_SECONDS, self._check_age)
+
+    def text(self, data: str) -> None:
+        """Read a frame; what cannot be read is answered and the socket stays open."""
+        self._active = time.monotonic()
+        try:
+            frame = protocol.parse_frame(data)
+        except InvalidInput as err:
+            self._say_error(err)
+            return
+        if self._frames.full():
+            self.drop(_POLICY, "Too many frames at once.")
+            return
+        self._frames.put_nowait(frame)
+
+    def binary(self, data: bytes) -> None:
+        """Refuse binary messages; the socket stays open."""
+        self._say_error(InvalidInput("Send text frames: this socket reads no binary ones."))
+
+    def writable(self) -> None:
+        """Catch up."""
+        self._can_write.set()
+        if self._room and self in self._room.viewers:
+            self._room.pull(self)
+
+    def closed(self) -> None:
+        """Let go of everything; a running turn goes on."""
+        self._can_write.set()
+        self._sockets.leave(self)
+        if self._check:
+            self._check.cancel()
+        if self._work:
+            self._work.cancel()
+
+    # --- Viewer -----------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether the connection takes more."""
+        return self._connection is not None and self._connection.ready
+
+    def show(self, payload: bytes) -> None:
+        """Send one event."""
+        if self._connection:
+            self._connection.send(payload)
+            if not self._connection.ready:
+                self._can_write.clear()
+
+    async def writable_again(self) -> None:
+        """Wait until `ready`, or until the connection is gone."""
+        await self._can_write.wait()
+
+    def drop(self, code: int, reason: str) -> None:
+        """Close the connection."""
+        if self._connection:
+            self._connection.close(code, reason)
+
+    # --- serving ----------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        try:
+            room = await self._turns.enter(self._chat_id, self.uid)
+        except OdaiError as err:
+            self.drop(_TRY_LATER if err.retryable else _POLICY, str(err))
+            return
+        self._room = room
+        try:
+            await self._turns.attach(room, self, self._cursor)
+            while True:
+                frame = await self._frames.get()
+                try:
+                    await self._act(room, frame)
+                except OdaiError as err:
+                    self._say_error(err)
+        finally:
+            self._turns.leave(room, self)
+
+    async def _act(self, room: Room, frame: Frame) -> None:
+        match frame:
+            case protocol.Prompt():
+                self._sockets.count_prompt(self.uid)
+                self._turns.prompt(room, frame)
+            case protocol.Stop():
+                self._turns.stop(room, frame.turn_id)
+            case protocol.Regenerate() | protocol.Edit():
+                self._sockets.count_prompt(self.uid)
+                await self._turns.ask_again(room, frame)
+            case protocol.Resume():
+                room.leave(self)
+                await self._turns.attach(room, self, frame.cursor)
+            case protocol.DeviceLocation():
+                self._turns.locate(room, frame)
+            case protocol.Ping():
+                room.say(Pong(), to=self)
+            case protocol.Approve() | protocol.Deny():
+                raise InvalidInput("Nothing is waiting for your approval.")
+
+    def _say_error(self, err: OdaiError) -> None:
+        event = ErrorEvent(err.code, str(err), err.retryable)
+        self.show(protocol.encode_event(event, chat_id=self._chat_id, turn_id=None, seq=0))
+
+    def _check_age(self) -> None:
+        """Close an idle socket, or one that the platform would soon cut, between turns."""
+        moment = time.monotonic()
+        busy = self._room is not None and self._room.worker is not None
+        if moment - self._opened > _ROLLOVER_SECONDS and not busy:
+            self.drop(_GOING_AWAY, "Time to reconnect with your cursor.")
+        elif moment - self._active > self._idle_seconds and not busy:
+            self.drop(_IDLE, "idle")
+        else:
+            loop = asyncio.get_running_loop()
+            self._check = loop.call_later(_CHECK_SECONDS, self._check_age)

@@ -1,0 +1,89 @@
+"""The gunicorn server of the container and of `make run`: one worker, one event loop, threads.
+
+Threads serve plain requests and handshakes; sockets live on the loop. One worker, because a turn's
+journal lives in the process that runs it and Cloud Run scales by instances.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+
+from common import log
+from common.bootstrap import Services
+from common.loop import LoopThread
+from common.settings import Settings
+
+THREADS = 16
+DRAIN_SECONDS = 6.0  # of the 10 s that Cloud Run leaves after SIGTERM
+_logger = log.get_logger(__name__)
+
+
+class ChatServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no type hints
+    """Serves what `make_app(services)` returns; `announce(services)` is called when it listens."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        make_app: Callable[[Services], Flask],
+        *,
+        host: str,
+        announce: Callable[[Services], None] | None = None,
+        drain_seconds: float = DRAIN_SECONDS,
+    ) -> None:
+        self._settings = settings
+        self._make_app = make_app
+        self._host = host
+        self._announce = announce
+        self._drain_seconds = drain_seconds
+        self._services: Services | None = None
+        self._app: Flask | None = None
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set gunicorn's options; nothing is read from files or the command line."""
+        options: dict[str, Any] = {
+            "bind": f"{self._host}:{self._settings.port}",
+            "workers": 1,
+            "worker_class": "gthread",
+            "threads": THREADS,
+            "worker_connections": 4096,
+            "backlog": 2048,
+            "timeout": 0,
+            "graceful_timeout": 2,
+            "keepalive": 5,
+            "loglevel": "warning",
+            "worker_exit": self._stop,
+            "post_worker_init": self._ready,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """Make the application, in the worker: threads and loops do not survive a fork."""
+        services = self._services = Services(self._settings, LoopThread())
+        app = self._app = self._make_app(services)
+        services.loop.run(warm_up(services), timeout=60.0)
+        return app
+
+    def _ready(self, _: Any) -> None:
+        log.configure(project=self._settings.google_project, level=self._settings.log_level)
+        if self._announce and self._services:
+            self._announce(self._services)
+
+    def _stop(self, _server: Any, _worker: Any) -> None:
+        if self._services is None or self._app is None:
+            return
+        sockets = self._app.extensions["odai_sockets"]
+        self._services.loop.run(sockets.drain(self._drain_seconds), timeout=9.0)
+        self._services.close()
+
+
+async def warm_up(services: Services) -> None:
+    """Make what the first turn would otherwise wait for: imports, schemas, a stub run."""
+    await asyncio.get_running_loop().run_in_executor(None, lambda: services.turns)
+    await services.turns.warm_up()

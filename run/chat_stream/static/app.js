@@ -1,0 +1,244 @@
+// The web client's entry: signs in, shows one chat at a time, and wires the page's fixed controls.
+
+import { Chat } from "./chat.js";
+import { ChatList } from "./chat_list.js";
+import { h, icon } from "./dom.js";
+import { Session, storage } from "./session.js";
+import { welcome } from "./welcome.js";
+
+const $ = (id) => document.getElementById(id);
+const CHAT_ADDRESS = /^#\/chats\/([A-Za-z0-9_-]{1,128})$/;
+const DRAFT = "odai.draft.";
+const CONNECTION_WORDS = {
+  off: "", open: "Connected", connecting: "Connecting…", waiting: "Reconnecting…", idle: "Resting", refused: "Not connected",
+};
+
+const session = new Session();
+const chatList = new ChatList(session, $("chats"), {
+  select: (id) => { openChat(id); closeDrawer(); },
+  removed: (id) => { if (chat?.chatId === id) newChat(); },
+  renamed: (id, title) => { if (chat?.chatId === id) showTitle(title); },
+  failed: showNotice,
+});
+let config = {};
+let chat = null;
+
+for (const button of document.querySelectorAll("[data-icon]")) button.prepend(icon(button.dataset.icon));
+session.addEventListener("signedout", ({ detail }) => showSignIn(detail));
+window.addEventListener("hashchange", followAddress);
+start();
+
+async function start() {
+  wireControls();
+  try {
+    config = await session.call("GET", "/client/config");
+  } catch (error) {
+    showSignIn(error.message);
+    return;
+  }
+  $("model").textContent = config.offline ? "offline planner" : config.model ?? "";
+  if (session.token) enter();
+  else showSignIn();
+}
+
+// ---------------------------------------------------------------- signing in
+
+function showSignIn(message = "") {
+  leaveChat();
+  chatList.clear();
+  document.body.dataset.view = "sign-in";
+  $("sign-in-error").textContent = message;
+  $("development-sign-in").hidden = !config.development_sign_in;
+  $("token-sign-in").hidden = Boolean(config.development_sign_in) || !config.environment;
+  closeDrawer();
+}
+
+async function signIn(event) {
+  event.preventDefault();
+  const button = $("sign-in");
+  button.disabled = true;
+  try {
+    const name = $("sign-in-name").value.trim() || "developer";
+    const { token } = await session.call("POST", "/client/sign_in", { name });
+    session.signIn(token, { keep: $("keep").checked });
+    enter();
+  } catch (error) {
+    $("sign-in-error").textContent = error.message;
+  } finally {
+    button.disabled = false;
+  }
+}
+
+function useToken(event) {
+  event.preventDefault();
+  const token = $("token").value.trim();
+  if (!token) return;
+  $("token").value = "";
+  session.signIn(token, { keep: $("keep-token").checked });
+  enter();
+}
+
+function enter() {
+  document.body.dataset.view = "chat";
+  followAddress();
+  chatList.load().catch((error) => { if (error.status !== 401) showNotice(error.message); });
+}
+
+// ---------------------------------------------------------------- the open chat
+
+function followAddress() {
+  if (!session.token) return;
+  const match = location.hash.match(CHAT_ADDRESS);
+  if (match?.[1] === chat?.chatId && chat) return;
+  if (match) openChat(match[1]);
+  else newChat();
+}
+
+function newChat() {
+  if (location.hash) history.pushState(null, "", location.pathname + location.search);
+  showChat(freshId(), true);
+  closeDrawer();
+  // On a phone focus would raise the keyboard over the examples.
+  if (matchMedia("(pointer: fine)").matches) $("composer").focus({ preventScroll: true });
+}
+
+function openChat(id) {
+  if (chat?.chatId === id) return;
+  if (location.hash !== `#/chats/${id}`) history.pushState(null, "", `#/chats/${id}`);
+  showChat(id, false);
+}
+
+function showChat(id, fresh) {
+  leaveChat();
+  $("scroller").scrollTop = 0;
+  chat = new Chat(session, id, { scroller: $("scroller"), list: $("turns"), announcer: $("announcer"), fresh });
+  chat.addEventListener("change", refresh);
+  chat.addEventListener("title", ({ detail }) => { showTitle(detail); chatList.retitle(id, detail); });
+  chat.addEventListener("state", ({ detail }) => showConnection(detail));
+  chat.addEventListener("gone", () => { showNotice("This chat no longer exists."); newChat(); });
+  showTitle(fresh ? "" : chatList.title(id));
+  showConnection({ state: "off" });
+  chatList.mark(fresh ? null : id);
+  $("composer").value = storage.get("sessionStorage", DRAFT + (fresh ? "new" : id)) ?? "";
+  fitComposer();
+  $("notice").hidden = true;
+  $("welcome").replaceChildren(...(fresh ? welcome(config, ask).filter(Boolean) : []));
+  refresh();
+  chat.open();
+}
+
+function leaveChat() {
+  chat?.close();
+  chat = null;
+  $("turns").replaceChildren();
+  $("announcer").replaceChildren();
+}
+
+function ask(text) {
+  if (chat.fresh) {
+    chat.fresh = false;
+    storage.set("sessionStorage", `${DRAFT}new`, null);
+    history.replaceState(null, "", `#/chats/${chat.chatId}`);
+    chatList.add(chat.chatId, text.slice(0, 60));
+    chatList.mark(chat.chatId);
+  }
+  $("notice").hidden = true;
+  chat.ask(text);
+}
+
+function submit(event) {
+  event?.preventDefault();
+  const text = $("composer").value.trim();
+  if (!text || !chat) return;
+  $("composer").value = "";
+  keepDraft();
+  fitComposer();
+  ask(text);
+}
+
+function refresh() {
+  if (!chat) return;
+  const { running, empty } = chat;
+  $("welcome").hidden = !(chat.fresh && empty);
+  $("stop").hidden = !running;
+  $("send").disabled = !$("composer").value.trim();
+  $("latest").hidden = chat.following || empty;
+}
+
+function showTitle(title) {
+  $("title").textContent = title;
+  document.title = title ? `${title} · ODAI` : "ODAI";
+}
+
+function showConnection({ state, reason }) {
+  const indicator = $("connection");
+  indicator.dataset.state = state;
+  $("connection-words").textContent = CONNECTION_WORDS[state];
+  if (state !== "refused") return;
+  showNotice(reason, h("button", { type: "button", class: "button secondary", onclick: () => session.signOut() }, "Sign in again"));
+}
+
+function showNotice(message, ...controls) {
+  $("notice").replaceChildren(h("span", { dir: "auto" }, message), ...controls);
+  $("notice").hidden = false;
+}
+
+function freshId() {
+  // randomUUID exists on secure origins only; a laptop reached over the local network is none.
+  if (crypto.randomUUID) return crypto.randomUUID().replaceAll("-", "");
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+// ---------------------------------------------------------------- composer, drawer
+
+function keepDraft() {
+  if (chat) storage.set("sessionStorage", DRAFT + (chat.fresh ? "new" : chat.chatId), $("composer").value);
+}
+
+function fitComposer() {
+  const box = $("composer");
+  box.style.height = "auto";
+  box.style.height = `${Math.min(box.scrollHeight, 220)}px`;
+  $("send").disabled = !box.value.trim();
+}
+
+function closeDrawer() {
+  delete document.body.dataset.drawer;
+  $("menu").setAttribute("aria-expanded", "false");
+}
+
+function toggleDrawer() {
+  if ("drawer" in document.body.dataset) {
+    closeDrawer();
+    return;
+  }
+  document.body.dataset.drawer = "open";
+  $("menu").setAttribute("aria-expanded", "true");
+  $("new-chat").focus();
+}
+
+function wireControls() {
+  const composer = $("composer");
+  $("composer-form").addEventListener("submit", submit);
+  composer.addEventListener("input", () => {
+    fitComposer();
+    keepDraft();
+    // Connecting while the user still types hides the handshake, and wakes a socket closed as idle.
+    chat?.connection.ensure();
+  });
+  composer.addEventListener("keydown", (event) => {
+    // An input method's Enter chooses a word; it does not send.
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.keyCode !== 229) submit(event);
+  });
+  $("stop").addEventListener("click", () => chat?.stop());
+  $("new-chat").addEventListener("click", newChat);
+  $("latest").addEventListener("click", () => { chat.following = true; chat.follow(); });
+  $("menu").addEventListener("click", toggleDrawer);
+  $("scrim").addEventListener("click", closeDrawer);
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && "drawer" in document.body.dataset) { closeDrawer(); $("menu").focus(); }
+  });
+  $("sign-out").addEventListener("click", () => session.signOut());
+  $("development-sign-in").addEventListener("submit", signIn);
+  $("token-sign-in").addEventListener("submit", useToken);
+}

@@ -1,0 +1,212 @@
+// The open chat: its history, its socket, its turns on screen.
+
+import { Connection } from "./connection.js";
+import { h } from "./dom.js";
+import { TurnView } from "./turn.js";
+
+const NEAR_END_PX = 120;
+const PAGE = 20;
+
+/**
+ * Events: "change" (running, empty or queue state changed), "title" (detail: text),
+ * "state" (detail: the connection's), "gone" (the chat does not exist).
+ */
+export class Chat extends EventTarget {
+  constructor(session, chatId, { scroller, list, announcer, fresh }) {
+    super();
+    Object.assign(this, { session, chatId, scroller, list, announcer, fresh });
+    this.turns = new Map(); // turn_id → TurnView
+    this.pending = new Map(); // prompt id → TurnView
+    this.following = true;
+    this.alive = true;
+    this.connection = new Connection(session, chatId);
+    this.connection.addEventListener("event", ({ detail }) => this.apply(detail));
+    this.connection.addEventListener("state", ({ detail }) => this.emit("state", detail));
+    this.onScroll = () => { this.following = this.distance() < NEAR_END_PX; this.emit("change"); };
+    scroller.addEventListener("scroll", this.onScroll, { passive: true });
+    this.resizes = new ResizeObserver(() => this.follow());
+    this.resizes.observe(list);
+    this.resizes.observe(scroller);
+    list.replaceChildren();
+  }
+
+  get running() {
+    return [...this.turns.values()].some((turn) => turn.running);
+  }
+
+  get empty() {
+    return !this.turns.size && !this.pending.size;
+  }
+
+  async open() {
+    if (this.fresh) return;
+    const page = await this.page();
+    if (!this.alive || !page) return;
+    this.emit("title", page.chat?.title ?? "");
+    const chips = page.turns.at(-1)?.events.findLast((event) => event.type === "suggested_prompts");
+    if (chips) this.turns.get(page.turns.at(-1).turn_id).suggest(chips);
+    this.connection.seen(page.cursor);
+    this.following = true;
+    this.follow();
+    this.connection.ensure();
+    this.emit("change");
+  }
+
+  async page(before = null) {
+    const query = before ? `&before=${encodeURIComponent(before)}` : "";
+    let page;
+    try {
+      page = await this.session.call("GET", `/chats/${this.chatId}/turns?limit=${PAGE}${query}`);
+    } catch (error) {
+      if (error.status === 404) this.emit("gone");
+      else if (this.alive) this.showError(error.message);
+      return null;
+    }
+    if (!this.alive) return null;
+    this.earlier?.remove();
+    const bottom = this.scroller.scrollHeight - this.scroller.scrollTop;
+    const views = page.turns.map((turn) => this.restore(turn));
+    this.list.prepend(...views.map((view) => view.element));
+    if (page.more && page.turns.length) this.offerEarlier(page.turns[0].turn_id);
+    if (before) this.scroller.scrollTop = this.scroller.scrollHeight - bottom;
+    return page;
+  }
+
+  restore(turn) {
+    const view = this.view();
+    view.turnId = turn.turn_id;
+    if (turn.prompt) view.setPrompt(turn.prompt);
+    view.quiet = true;
+    for (const event of turn.events) {
+      if (event.type !== "suggested_prompts") view.apply(event);
+    }
+    const last = turn.events.findLast((event) => Number.isInteger(event.seq));
+    if (last) this.connection.lastSeq.set(turn.turn_id, last.seq);
+    view.running = !turn.events.some((event) => event.type === "end_of_stream") && turn.status === "running";
+    if (!view.running) view.end({ status: turn.status });
+    view.apply({});
+    view.quiet = false;
+    this.turns.set(turn.turn_id, view);
+    return view;
+  }
+
+  offerEarlier(before) {
+    this.earlier = h("button", { type: "button", class: "quiet earlier", onclick: () => this.page(before) }, "Earlier messages");
+    this.list.prepend(this.earlier);
+  }
+
+  view() {
+    return new TurnView({
+      ask: (text) => this.ask(text),
+      decide: (approvalId, approve) => this.connection.send({ type: approve ? "approve" : "deny", approval_id: approvalId }),
+      announce: (text) => this.announce(text),
+      rendered: () => this.follow(),
+    });
+  }
+
+  ask(text) {
+    const id = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random().toString(36).slice(2)}`;
+    const view = this.view();
+    view.setPrompt(text);
+    view.apply({});
+    this.pending.set(id, view);
+    this.add(view);
+    this.following = true;
+    this.follow();
+    this.connection.prompt(text, id);
+    this.emit("change");
+  }
+
+  stop() {
+    const running = [...this.turns.values()].findLast((turn) => turn.running);
+    this.connection.send({ type: "stop", turn_id: running?.turnId });
+  }
+
+  add(view) {
+    for (const turn of this.turns.values()) turn.clearSuggestions();
+    this.list.append(view.element);
+  }
+
+  apply(event) {
+    if (event.type === "title") this.emit("title", event.title ?? event.name ?? "");
+    else if (event.type === "hello") {
+      if (event.title) this.emit("title", event.title);
+    } else if (event.type === "prompt_queued") this.queued(event);
+    else if (event.turn_id) this.turnFor(event).apply(event);
+    else if (event.type === "error") {
+      this.refusePending();
+      this.showError(event.message);
+    }
+    this.connection.busy = this.running;
+    this.emit("change");
+    this.follow();
+  }
+
+  queued({ prompt_id: promptId, position }) {
+    const view = this.pending.get(promptId);
+    view?.setPrompt(view.prompt, position > 1 ? `Waiting: number ${position} in line` : "Waiting for the current answer to end");
+    if (view) {
+      view.running = false;
+      view.apply({});
+    }
+  }
+
+  /** An error outside a turn answers the oldest prompt that the server has not taken, if there is one. */
+  refusePending() {
+    const [promptId] = this.connection.unanswered.keys();
+    if (!promptId) return;
+    this.connection.unanswered.delete(promptId);
+    this.pending.get(promptId)?.refuse();
+  }
+
+  turnFor(event) {
+    const known = this.turns.get(event.turn_id);
+    if (known) return known;
+    const promptId = event.type === "turn_started" ? this.pendingId(event) : null;
+    const view = this.pending.get(promptId) ?? this.view();
+    if (promptId) this.pending.delete(promptId);
+    view.turnId = event.turn_id;
+    view.running = true;
+    this.turns.set(event.turn_id, view);
+    // A turn of another tab comes before what is still waiting here.
+    if (!view.element.isConnected) this.add(view);
+    for (const waiting of this.pending.values()) this.list.append(waiting.element);
+    for (const turn of this.turns.values()) if (turn !== view) turn.clearSuggestions();
+    return view;
+  }
+
+  pendingId({ prompt_id: promptId, prompt }) {
+    if (promptId) return this.pending.has(promptId) ? promptId : null;
+    return [...this.pending].find(([, view]) => view.prompt === prompt)?.[0] ?? null;
+  }
+
+  showError(message) {
+    this.list.append(h("div", { class: "error", role: "alert", dataset: { testid: "error" } }, message));
+    this.follow();
+  }
+
+  announce(text) {
+    // One live region for the whole chat: a streaming element would be read out word by word.
+    this.announcer.append(h("p", {}, text));
+    while (this.announcer.childElementCount > 4) this.announcer.firstElementChild.remove();
+  }
+
+  distance() {
+    return this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight;
+  }
+
+  follow() {
+    if (this.following && !this.empty) this.scroller.scrollTop = this.scroller.scrollHeight;
+  }
+
+  close() {
+    this.alive = false;
+    this.connection.close();
+    this.resizes.disconnect();
+    this.scroller.removeEventListener("scroll", this.onScroll);
+  }
+
+  emit(name, detail) {
+    if (this.alive) this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}

@@ -1,0 +1,43 @@
+// Which addresses may become links. Everything the assistant or a vendor says is untrusted text.
+
+import { h } from "./dom.js";
+
+const ALLOWED = new Set(["http:", "https:", "mailto:"]);
+// Bidirectional overrides can make one address read like another.
+const BIDI_CONTROLS = /[\u202A-\u202E\u2066-\u2069]/g;
+
+/**
+ * The normalised address, or null if it must stay text. Absolute only: a relative one would
+ * point into this very application. Credentials in an address only serve to disguise its host.
+ */
+export function safeUrl(text) {
+  let url;
+  try {
+    url = new URL(text);
+  } catch {
+    return null;
+  }
+  if (!ALLOWED.has(url.protocol) || url.username || url.password) return null;
+  return url;
+}
+
+/** A link that leaks nothing to its target; `label` is a string or a list of nodes. */
+export function link(url, label) {
+  const anchor = h("a", {
+    href: url.href,
+    target: "_blank",
+    rel: "noopener noreferrer nofollow",
+    title: url.href,
+  });
+  if (typeof label === "string") anchor.append(label.replace(BIDI_CONTROLS, ""));
+  else anchor.append(...label);
+  if (!posesAsAnotherHost(anchor.textContent, url)) return anchor;
+  return h("span", {}, anchor, h("span", { class: "real-host" }, ` (${url.host})`));
+}
+
+function posesAsAnotherHost(label, url) {
+  const named = label.slice(0, 300).replace(BIDI_CONTROLS, "").match(/(?:https?:\/\/)?((?:[\p{L}\p{N}-]+\.)+\p{L}{2,})/iu);
+  if (!named || url.protocol === "mailto:") return false;
+  const bare = (host) => host.toLowerCase().replace(/^www\./, "");
+  return !`.${bare(url.hostname)}`.endsWith(`.${bare(named[1])}`);
+}

@@ -1,0 +1,60 @@
+"""`python -m run.local …`: start everything, or look into it from a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from common.errors import OdaiError
+from common.settings import Settings
+from run.local import commands
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; 0 done, 1 it failed, 2 it was asked for in the wrong way."""
+    arguments = _parser().parse_args(argv)
+    try:
+        settings = Settings.from_env(os.environ)
+        result: int = arguments.command(settings, arguments)
+    except OdaiError as err:
+        print(f"ODAI: {err}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output has seen enough
+        sys.stderr.close()
+        return 0
+    return result
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m run.local", description=__doc__)
+    parts = parser.add_subparsers(required=True, metavar="command")
+
+    def add(name: str, command: object, help: str) -> argparse.ArgumentParser:
+        part = parts.add_parser(name, help=help, description=help)
+        part.set_defaults(command=command)
+        return part
+
+    add("serve", commands.serve, "start everything on one port")
+    add("doctor", commands.doctor, "say what is configured, reachable and missing")
+    token = add("token", commands.token, "print a development token")
+    token.add_argument("--name", default="Developer", help="whose token it is")
+    chat = add("chat", commands.chat, "ask one thing and watch the answer stream")
+    chat.add_argument("text")
+    chat.add_argument("--name", default="Developer", help="who asks")
+    chat.add_argument("--chat", default="", help="chat to continue; empty: a new one")
+    call = add("call", commands.call, "run one tool and print its result as JSON")
+    call.add_argument("tool")
+    call.add_argument("arguments", nargs="?", default="{}", help="JSON object")
+    route = add("route", commands.route, "rank the connectors for a sentence, as JSON")
+    route.add_argument("text")
+    route.add_argument("--limit", type=int, default=None)
+    add("tools", commands.tools, "print every tool as JSON")
+    add("settings", commands.settings_table, "print the table of settings as Markdown")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

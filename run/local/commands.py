@@ -1,0 +1,166 @@
+"""The operator's commands. Each takes the settings and its arguments and returns an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from common import log
+from common.bootstrap import Services
+from common.documents import new_id
+from common.errors import Misconfigured
+from common.loop import LoopThread
+from common.settings import Settings
+from common.settings import settings_table as rows
+
+
+def serve(settings: Settings, _: argparse.Namespace) -> int:
+    """Start everything on one port until Ctrl-C."""
+    from run.local.suite import serve_suite
+
+    _check_port(settings.port)
+    log.configure(level="WARNING" if settings.log_level == "INFO" else settings.log_level)
+    serve_suite(settings)
+    return 0
+
+
+def doctor(settings: Settings, _: argparse.Namespace) -> int:
+    """Print what is configured, reachable and missing; 1 where something is broken."""
+    from run.local.checks import run_checks
+
+    with _services(settings) as services:
+        findings = run_checks(services)
+    for finding in findings:
+        print(f"{finding.mark} {finding.what}: {finding.detail}")
+    return 0 if all(finding.fine for finding in findings) else 1
+
+
+def token(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Print a development token."""
+    from run.chat_stream.app import development_uid
+
+    with _services(settings) as services:
+        if services.development is None:
+            raise Misconfigured("ODAI_ENV=production has no development tokens.")
+        print(services.development.mint(development_uid(arguments.name), name=arguments.name))
+    return 0
+
+
+def chat(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Ask one thing; tool calls go to standard error, the answer to standard output."""
+    from run.chat_stream.app import development_uid
+    from run.local.terminal import ask
+
+    uid = development_uid(arguments.name)
+    chat_id = arguments.chat or f"terminal-{new_id()}"
+    with _services(settings) as services:
+        status = services.loop.run(ask(services.turns, chat_id, uid, arguments.text), timeout=None)
+    return 0 if status == "done" else 1
+
+
+def call(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Run one tool; 1 where it failed. Nothing asks for approval here: you typed it yourself."""
+    from common.tools import ToolContext, run_tool
+
+    with _services(settings) as services:
+        tool = services.registry.tool(arguments.tool)
+        entry = services.registry.entry_of(tool)
+
+        async def run() -> Any:
+            context = ToolContext(
+                uid="dev-terminal",
+                http=services.egress.client(entry.policy, cache_s=tool.cache_s),
+                secrets=settings.secret,
+                clock=services.clock,
+                idempotency_key=new_id(),
+            )
+            return await run_tool(tool, arguments.arguments, context)
+
+        outcome = services.loop.run(run(), timeout=tool.timeout_s + 5.0)
+    if outcome.result is None:
+        shown = {"ok": False, "error": outcome.error.code, "message": str(outcome.error)}
+    else:
+        result = outcome.result
+        shown = {
+            "ok": True,
+            "response_type": result.response_type,
+            "summary": result.summary,
+            "data": result.data,
+            "sources": [vars_of(source) for source in result.sources],
+            "untrusted": result.untrusted,
+        }
+    print(json.dumps({**shown, "duration_ms": outcome.duration_ms}, ensure_ascii=False, indent=2))
+    return 0 if outcome.ok else 1
+
+
+def route(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Rank the connectors for a sentence."""
+    from common.tools import Registry
+    from common.tools.ranking import Ranker
+
+    ranked = Ranker(Registry.discover()).rank(arguments.text, limit=arguments.limit)
+    print(json.dumps([{"slug": r.slug, "score": round(r.score, 4)} for r in ranked]))
+    return 0
+
+
+def tools(settings: Settings, _: argparse.Namespace) -> int:
+    """List every tool with its connector, risk, keys and whether it is on."""
+    from common.tools import Registry
+
+    registry = Registry.discover()
+    listed = []
+    for tool in registry.tools.values():
+        entry = registry.entry_of(tool)
+        listed.append(
+            {
+                "tool": tool.name,
+                "connector": entry.slug,
+                "risk": tool.risk,
+                "slow": tool.slow,
+                "description": tool.description.partition("\n")[0],
+                "keys": list(entry.connector.secrets),
+                "auth": entry.connector.auth,
+                "on": not entry.missing(settings.secret),
+                "parameters": tool.parameters.schema,
+            }
+        )
+    print(json.dumps(listed, ensure_ascii=False, indent=2))
+    return 0
+
+
+def settings_table(_: Settings, __: argparse.Namespace) -> int:
+    """Print the table of settings as the README has it."""
+    print("| setting | default | meaning |\n| --- | --- | --- |")
+    for name, default, meaning in rows():
+        print(f"| `{name}` | {f'`{default}`' if default else ''} | {meaning} |")
+    return 0
+
+
+def vars_of(source: Any) -> dict[str, str]:
+    """Return a source as JSON."""
+    return {"title": source.title, "url": source.url}
+
+
+@contextmanager
+def _services(settings: Settings) -> Iterator[Services]:
+    log.configure(level="ERROR")
+    services = Services(settings, LoopThread())
+    try:
+        yield services
+    finally:
+        services.close()
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as err:
+            raise Misconfigured(
+                f"Port {port} is in use. Stop what uses it, or choose another: PORT={port + 1}."
+            ) from err

@@ -1,0 +1,188 @@
+"""Replay: a tool run through the real outbound client against recordings on a loopback server.
+
+A recording is a file `<tool>__<case>.json` beside the vendor's test:
+
+    {"arguments": {…}, "now": "2026-11-22T15:00:00+00:00", "location": [41.9, -87.6],
+     "exchanges": [{"request": {"host": …, "path": …, "query": {…}, "headers": {…}},
+                    "response": {"status": 200, "headers": {…}, "json": … or "text": …}}]}
+
+Only `exchanges` is required; a request's `query` and `headers` name what must be in it at least.
+`any__<failure>.json` holds one response in the vendor's own shape, for every tool of the vendor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from common.egress import Egress
+from common.tools import Entry, Location, Outcome, Registry, ToolContext, run_tool
+
+HERE = Path(__file__).parent
+NOW = "2026-11-22T15:00:00+00:00"
+
+
+class Time:
+    """A clock that moves only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def read(self) -> float:
+        return self.seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+        await asyncio.sleep(0)
+
+
+@dataclass
+class Vendor:
+    """Answers each request with its recording, or everything with `always`."""
+
+    exchanges: list[dict[str, Any]]
+    always: dict[str, Any] | None = None
+    unexpected: list[str] = field(default_factory=list)
+    requests: list[web.Request] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.requests.append(request)
+        if self.always is not None:
+            return _response(self.always)
+        for exchange in self.exchanges:
+            if _fits(exchange["request"], request):
+                self.exchanges.remove(exchange)
+                return _response(exchange["response"])
+        self.unexpected.append(f"{request.method} {request.host}{request.path_qs}")
+        return web.Response(status=418)
+
+    def check(self) -> None:
+        """Fail on requests that no recording answers and on recordings that nothing asked for."""
+        assert not self.unexpected, f"unexpected requests: {self.unexpected}"
+        unused = [exchange["request"] for exchange in self.exchanges]
+        assert self.always is not None or not unused, f"unused recordings: {unused}"
+
+
+def _fits(wanted: Mapping[str, Any], request: web.Request) -> bool:
+    return (
+        wanted.get("method", "GET") == request.method
+        and wanted["host"] == request.host
+        and wanted["path"] in (request.path, request.raw_path.partition("?")[0])
+        and all(request.query.get(name) == value for name, value in wanted.get("query", {}).items())
+        and all(request.headers.get(k) == v for k, v in wanted.get("headers", {}).items())
+    )
+
+
+def _response(recorded: Mapping[str, Any]) -> web.Response:
+    text = recorded["text"] if "text" in recorded else json.dumps(recorded.get("json"))
+    kind = "text/html" if "text" in recorded else "application/json"
+    return web.Response(
+        status=recorded.get("status", 200),
+        headers=recorded.get("headers"),
+        text=text,
+        content_type=kind,
+    )
+
+
+class Replay:
+    """Runs tools of the registry; `requests` are those of the last run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.registry = Registry.discover()
+        self.requests: list[web.Request] = []
+
+    def __call__(self, name: str, **changed: Any) -> Outcome:
+        """Play the recording `name`, with its arguments `changed`."""
+        case = json.loads((self.folder / f"{name}.json").read_text())
+        tool = name.partition("__")[0]
+        return self.run(
+            tool,
+            {**case.get("arguments", {}), **changed},
+            *case["exchanges"],
+            now=case.get("now", NOW),
+            location=case.get("location"),
+        )
+
+    def failing(self, tool: str, arguments: Mapping[str, Any], response: dict[str, Any]) -> Outcome:
+        """Run `tool` while the vendor answers everything with `response`."""
+        return self.run(tool, arguments, always=response)
+
+    def run(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *exchanges: dict[str, Any],
+        always: dict[str, Any] | None = None,
+        now: str = NOW,
+        location: list[float] | None = None,
+        secrets: Mapping[str, str] | None = None,
+    ) -> Outcome:
+        """Run `tool` against exactly these exchanges; keys are there unless `secrets` says else."""
+        declared = self.registry.tool(tool)
+        entry = self.registry.entry_of(declared)
+        keys = (
+            dict.fromkeys(entry.connector.secrets, "key-of-a-test") if secrets is None else secrets
+        )
+        vendor = Vendor(list(exchanges), always)
+
+        async def play() -> Outcome:
+            server, origin = await _serve(vendor)
+            time = Time()
+            egress = Egress(
+                host_map=dict.fromkeys(entry.connector.hosts, origin),
+                clock=time.read,
+                sleep=time.sleep,
+            )
+            context = ToolContext(
+                uid="u1",
+                http=egress.client(entry.policy, cache_s=declared.cache_s),
+                secrets=keys.get,
+                clock=lambda: dt.datetime.fromisoformat(now),
+                location=Location(*location) if location else None,
+            )
+            try:
+                return await run_tool(declared, arguments, context)
+            finally:
+                await egress.close()
+                await server.cleanup()
+
+        outcome = asyncio.run(play())
+        vendor.check()
+        self.requests = vendor.requests
+        return outcome
+
+
+async def _serve(vendor: Vendor) -> tuple[web.AppRunner, str]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", vendor.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    return runner, f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+
+@pytest.fixture
+def replay(request: pytest.FixtureRequest) -> Replay:
+    """Play the recordings beside the test that asks."""
+    return Replay(request.path.parent)
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    """Return every connector there is."""
+    return Registry.discover()
+
+
+def entries() -> list[Entry]:
+    """Return the connectors, for parametrizing."""
+    return list(Registry.discover().entries.values())

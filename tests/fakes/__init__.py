@@ -1,0 +1,1 @@
+"""Loopback stand-ins for vendors: real sockets and real wire formats, scripted by the test."""
