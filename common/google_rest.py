@@ -162,7 +162,7 @@ def encode(data: bytes) -> str:
 
 
 def decode(answer: Mapping[str, Any], field: str) -> bytes:
-    """Return the bytes of `answer[field]`, empty where it is missing: Google leaves defaults out."""
+    """Return the bytes of `answer[field]`; Google leaves an empty one out."""
     return base64.b64decode(answer.get(field, ""))
 
 

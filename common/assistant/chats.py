@@ -332,7 +332,8 @@ class Chats:
         )
 
     def _items_data(self, state: ChatState, path: str, items: list[Item]) -> Data:
-        return {_ITEM: state.sealer.seal(path, _ITEM, msgspec.json.encode(items))}
+        sealed = state.sealer.seal(path, _ITEM, msgspec.json.encode(items))
+        return {"id": path.rpartition("/")[2], _ITEM: sealed}
 
     def _chunk(self, state: ChatState, turn_id: str, chunk: Chunk) -> Create:
         path = f"{documents.journal(state.id, turn_id)}/{chunk.number:06d}"
@@ -385,7 +386,7 @@ class Chats:
 
     async def _history(self, state: ChatState) -> list[tuple[str, list[Item]]]:
         query = Query(
-            documents.items(state.id), order_by=(("__id__", "desc"),), limit=HISTORY_TURNS
+            documents.items(state.id), order_by=(("id", "desc"),), limit=HISTORY_TURNS
         )
         found = await self._store.query(query)
         history = []

@@ -157,6 +157,7 @@ async def get_stock_price_at_finnhub(ctx: ToolContext, *, symbol: str) -> ToolRe
     except OdaiError:
         profile = {}  # a price without the company's name is still an answer
     name, currency = text(profile.get("name")), text(profile.get("currency"))
+    shown = f"{price:,.{2 if price >= 1 else 4}f} {currency}".rstrip()
     percent = number(quote.get("dp"))
     moved = ""
     if percent is not None:
@@ -172,8 +173,8 @@ async def get_stock_price_at_finnhub(ctx: ToolContext, *, symbol: str) -> ToolRe
             "previous_close": number(quote.get("pc")), "as_of": traded.isoformat(),
             "note": "Prices may be delayed.",
         },
-        f"{f'{name} ({ticker})' if name else ticker} is at {price:,.{2 if price >= 1 else 4}f} {currency}".rstrip()
-        + f"{moved}, as of {spoken_date(traded.date())} {traded:%H:%M} UTC.",
+        f"{f'{name} ({ticker})' if name else ticker} is at {shown}{moved}, "
+        f"as of {spoken_date(traded.date())} {traded:%H:%M} UTC.",
     )
 
 

@@ -81,7 +81,7 @@ def _code(value: str, field: str) -> str:
 
 def _rate(row: dict[str, Any]) -> tuple[Decimal, dt.date] | None:
     value, date = number(row.get("rate")), text(row.get("date"))
-    if not value or value < 0:
+    if value is None or value <= 0:
         return None
     try:
         return Decimal(str(value)), dt.date.fromisoformat(date)

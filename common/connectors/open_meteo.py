@@ -195,7 +195,8 @@ async def _forecast(
 
 async def _search(ctx: ToolContext, name: str) -> list[dict[str, Any]]:
     body = await _call(ctx, "geocoding-api", "/v1/search", name=name, count=50, language="en")
-    return records(body.get("results"))
+    rows = records(body.get("results"))
+    return [row for row in rows if None not in _position(row)]
 
 
 async def _find(ctx: ToolContext, location: str) -> Place | ToolResult:
@@ -267,17 +268,19 @@ def _distinct(rows: list[dict[str, Any]]) -> list[Place]:
     """Return places, most populous first, one for each full name."""
     found: dict[str, Place] = {}
     for row in sorted(rows, key=lambda row: -(number(row.get("population")) or 0)):
-        latitude, longitude = number(row.get("latitude")), number(row.get("longitude"))
-        if latitude is None or longitude is None:
-            continue
+        latitude, longitude = _position(row)
         parts = dict.fromkeys(text(row.get(field)) for field in ("name", "admin1", "country"))
         name = ", ".join(part for part in parts if part)
         place = Place(
-            name=name, latitude=latitude, longitude=longitude, time_zone=text(row.get("timezone")),
-            population=integer(row.get("population")),
+            name=name, latitude=latitude or 0.0, longitude=longitude or 0.0,
+            time_zone=text(row.get("timezone")), population=integer(row.get("population")),
         )
         found.setdefault(name, place)
     return list(found.values())
+
+
+def _position(row: dict[str, Any]) -> tuple[float | None, float | None]:
+    return number(row.get("latitude")), number(row.get("longitude"))
 
 
 def _dominates(first: Place, second: Place) -> bool:

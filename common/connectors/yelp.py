@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from msgspec import Meta
 
-from common.errors import InvalidInput, VendorRejected, VendorUnavailable
+from common.errors import InvalidInput, NotFound, VendorRejected, VendorUnavailable
 from common.tools import Connector, Source, ToolContext, ToolResult, tool
 from common.tools.reading import integer, number, record, records, shorten, text, values
 
@@ -78,6 +78,10 @@ async def _get(ctx: ToolContext, path: str, **params: Any) -> tuple[int, Any]:
     return reply.status, record(reply.json())
 
 
+def _code(body: Any) -> str:
+    return text(record(body.get("error")).get("code"))
+
+
 def _business(row: dict[str, Any]) -> Business:
     place, rating = record(row.get("location")), number(row.get("rating"))
     reviews = integer(row.get("review_count")) or 0
@@ -131,7 +135,10 @@ async def search_businesses_at_yelp(
         price=levels, open_now=open_now or None, **_near(ctx, location),
     )
     if status >= 400:
-        raise InvalidInput("Yelp does not know that location. Give a city with state or country.")
+        raise InvalidInput(
+            "Yelp does not know that location. Give a city with state or country."
+            if "LOCATION" in _code(body) else "Yelp did not accept this search. Change its terms."
+        )
     if "businesses" not in body:
         raise VendorUnavailable("Yelp sent no result. Try again later.")
     found = [_business(row) for row in records(body["businesses"])][:limit]
@@ -172,6 +179,8 @@ async def get_business_reviews_at_yelp(ctx: ToolContext, *, business_id: str) ->
         if err.vendor_status != 403:
             raise
         status, body = 403, {}
+    if _code(body) == "BUSINESS_NOT_FOUND":
+        raise NotFound("Yelp has no business of that id. Search for it first.")
     if status < 400 and "reviews" not in body:
         raise VendorUnavailable("Yelp sent no reviews. Try again later.")
     reviews = [

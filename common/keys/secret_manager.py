@@ -1,4 +1,6 @@
-"""Secrets from Secret Manager: https://cloud.google.com/secret-manager/docs/reference/rest (2026-11).
+"""Secrets from Secret Manager.
+
+https://cloud.google.com/secret-manager/docs/reference/rest (2026-11).
 
 Functions get theirs as mounted variables; this is for operators' commands and for whoever must see
 a new version without a new revision.

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from common.llm.extraction import Days, Found
+from common.llm.dates import Days
+from common.llm.extraction import Found
 from common.tools.shapes import STOP, WORD, stem, vocabulary
 
 
@@ -297,7 +298,8 @@ def _choice(p: Parameter, clause: str) -> Any:
 
 
 _FRAME = re.compile(
-    r"\A\W*(?:(?:please|hey|ok(?:ay)?|so|and|also|then|can you|could you|would you|will you|i(?:'d| would) like"
+    r"\A\W*(?:(?:please|hey|ok(?:ay)?|so|and|also|then|can you|could you|would you|will you|"
+    r"i(?:'d| would) like"
     r"(?: you)? to|i (?:want|need)(?: you)?(?: to)?|help me|let's|do you know|i'm looking for)\W+)*"
     r"(?:(?:what|who|where|when|why|how|which)(?:'s|’s| (?:is|was|are|were|does|did|do|can))?"
     r"|is there|are there|tell|show|give|get|find|search|look|fetch|read|list|google|explain|define"

@@ -150,6 +150,7 @@ _DATES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], dt.date], Days]], 
     (_rule(r"(?P<a>[0-3]?\d)/(?P<b>[0-3]?\d)(?:/(?P<year>\d{4}|\d\d))?"), _numeric),
 )
 
+
 def find_days(text: str, today: dt.date) -> Iterator[tuple[Days, int, int]]:
     """Yield each date in `text` with its start and end, counted from `today` where relative."""
     for pattern, read in _DATES:

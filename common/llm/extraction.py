@@ -86,11 +86,13 @@ _CUES = r"in|near|around|at|from|to|for|between|of|within|by"
 _CAPITALISED = r"(?:[A-ZÀ-Þ][\w.'’-]*|\b[Dd]e\b|\b[Dd]u\b|\bla\b|\bof the\b|\bof\b|\bthe\b)"
 _NAMED_PLACE = re.compile(
     rf"\b(?P<cue>(?i:{_CUES}|and))\s+(?:the\s+)?"
-    rf"(?P<place>[A-ZÀ-Þ][\w.'’-]*(?:[ ]{_CAPITALISED})*(?:,\s?[A-Z][\w.'’-]*(?:[ ][A-Z][\w.'’-]*)*)?)"
+    rf"(?P<place>[A-ZÀ-Þ][\w.'’-]*(?:[ ]{_CAPITALISED})*"
+    r"(?:,\s?[A-Z][\w.'’-]*(?:[ ][A-Z][\w.'’-]*)*)?)"
 )
 _LOWER_PLACE = re.compile(
-    r"\b(?P<cue>in|near|around|from|to|at)\s+(?:the\s+)?(?P<place>[a-zà-þ][\w.'’-]*(?: [a-zà-þ][\w'’-]*){0,2}"
-    r"(?:,\s?[A-Za-z][\w'’-]*)?|\d{5})(?!\w)",
+    r"\b(?P<cue>in|near|around|from|to|at)\s+(?:the\s+)?"
+    r"(?=(?P<place>[a-zà-þ][\w.'’-]*(?: [a-zà-þ][\w'’-]*){0,2}"
+    r"(?:,\s?[A-Za-z][\w'’-]*)?|\d{5})(?!\w))",
     re.IGNORECASE,
 )
 _NOT_IN_PLACE = re.compile(
@@ -100,7 +102,7 @@ _NOT_IN_PLACE = re.compile(
 )
 _NO_PLACES = re.compile(
     r"(?:me|my|us|it|now|time|stock|general|total|advance|english|case|bed|work|home|here|there|"
-    r"town|person|cash|bulk|know|buy|find|see|get|do|tell|least|all|once|celsius|fahrenheit|"
+    r"town|person|cash|bulk|know|buy|find|see|get|do|tell|least|all|once|morning|afternoon|evening|night|future|past|celsius|fahrenheit|"
     r"the|a|an|this|that|stock|market|news|minutes?|hours?|days?|weeks?|months?|degrees)\Z",
     re.I,
 )
@@ -136,9 +138,8 @@ def extract(text: str, now: dt.datetime) -> tuple[Found, ...]:
 def _simple(kind: Kind, pattern: re.Pattern[str]) -> Callable[..., Iterator[Found]]:
     def read(text: str, now: dt.datetime) -> Iterator[Found]:
         for m in pattern.finditer(text):
-            yield Found(
-                kind, next(filter(None, m.groups()), m[0]), m.start(), m.end(), _before(text, m.start())
-            )
+            value = next(filter(None, m.groups()), m[0])
+            yield Found(kind, value, m.start(), m.end(), _before(text, m.start()))
 
     return read
 
@@ -176,7 +177,8 @@ def _times(text: str, now: dt.datetime) -> Iterator[Found]:
         half = (m["half"] or m["half2"] or "").lower()[:1]
         if half:
             hour = hour % 12 + (12 if half == "p" else 0)
-        yield Found("time", dt.time(hour, int(m["m"] or 0)), m.start(), m.end(), _before(text, m.start()))
+        time = dt.time(hour, int(m["m"] or 0))
+        yield Found("time", time, m.start(), m.end(), _before(text, m.start()))
 
 
 def _currencies(text: str, now: dt.datetime) -> Iterator[Found]:
@@ -187,6 +189,8 @@ def _currencies(text: str, now: dt.datetime) -> Iterator[Found]:
 
 def _amounts(text: str, now: dt.datetime) -> Iterator[Found]:
     for m in _AMOUNT.finditer(text):
+        if shapes.ZIP.fullmatch(m[0]) and _before(text, m.start()) in ("in", "near", "around"):
+            continue  # a postal code, read as a place
         value = Decimal(m["number"].replace(",", "")) * _SCALES[(m["scale"] or "").lower()]
         noun = re.match(r"\s*([a-z][a-z-]+)", text[m.end() :])
         money = _MONEY in (text[: m.start()].rstrip()[-1:], text[m.end() :].lstrip()[:1])
@@ -204,8 +208,8 @@ def _amounts(text: str, now: dt.datetime) -> Iterator[Found]:
 
 
 def _tickers(text: str, now: dt.datetime) -> Iterator[Found]:
-    if text.isupper() and " " in text.strip():
-        return
+    if text.isupper() and len(re.findall(r"[A-Z\x00\x01]{2,}", text)) > 2:
+        return  # the whole sentence is in capitals
     for m in _TICKER.finditer(text):
         if m[1] not in shapes.ACRONYMS:
             yield Found("ticker", m[1], m.start(), m.end(), _before(text, m.start()))

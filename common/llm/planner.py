@@ -31,7 +31,8 @@ _FOLLOW = re.compile(
     re.IGNORECASE,
 )
 _LED = re.compile(
-    r"\W*(?:please |can you |could you |also |then |i (?:want|need) to )*(?:what|who|where|when|which|how|why|is|"
+    r"\W*(?:please |can you |could you |also |then |i (?:want|need) to )*(?:what|who|where|when|"
+    r"which|how|why|is|"
     r"are|was|will|does|do|did|can|should|convert|find|search|show|tell|give|get|look|list|check|track|"
     r"send|email|text|call|add|create|make|book|play|open|read|summari[sz]e|schedule|remind|compare|"
     r"buy|sell|order|cancel|delete|post|reply|fetch|translate|write)\b",
@@ -105,7 +106,7 @@ class Planner:
     def alternative(
         self, call: Call, *, tried: Collection[str], now: dt.datetime, tools: Sequence[ToolSpec]
     ) -> Call | None:
-        """Return the same request to an interchangeable connector not in `tried` (slugs), if any."""
+        """Return the same request to an interchangeable connector whose slug is not in `tried`."""
         capability = self._registry.entry_of(self._registry.tool(call.tool)).connector.capability
         others = {
             spec.name: spec

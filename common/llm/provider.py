@@ -17,11 +17,13 @@ from common.tools import Registry
 
 log = get_logger(__name__)
 
+_PACE = 0.012  # seconds between the offline planner's words, so that they can be read as they come
+
 
 def open_model(settings: Settings, registry: Registry, clock: Clock) -> RelayModel:
     """Return the configured endpoint's model, or the offline planner where there is none."""
     if settings.offline:
-        return RelayModel(OfflinePlanner(registry, clock=clock))
+        return RelayModel(OfflinePlanner(registry, clock=clock, chunk_delay_s=_PACE))
     return RelayModel(EndpointModel(settings))
 
 

@@ -23,19 +23,23 @@ GREETING = re.compile(
     re.IGNORECASE,
 )
 THANKS = re.compile(
-    r"\W*(?:(?:ok(?:ay)?|great|perfect|cool|nice)\W+)?(?:thanks?|thank you|thx|cheers|much appreciated)"
+    r"\W*(?:(?:ok(?:ay)?|great|perfect|cool|nice)\W+)?(?:thanks?|thank you|thx|cheers|"
+    r"much appreciated)"
     r"(?: a lot| so much| very much| you| odai)?\W*",
     re.IGNORECASE,
 )
 BYE = re.compile(r"\W*(?:bye|goodbye|good night|see you(?: later)?|that's all)\W*", re.IGNORECASE)
 HELP = re.compile(
-    r"\W*(?:help(?: me)?|what (?:all )?can (?:you|i) (?:do|ask|help)\b.*|what (?:do you do|are your "
+    r"\W*(?:help(?: me)?|what (?:all )?can (?:you|i) (?:do|ask|help)\b.*|"
+    r"what (?:do you do|are your "
     r"(?:skills|capabilities|features))|how (?:can|could) you help\b.*|how does this work)\W*",
     re.IGNORECASE,
 )
 IDENTITY = re.compile(
-    r".*\b(?:who are you|what are you\b(?! doing)|are you (?:an? |really )?(?:ai|bot|robot|human|person|"
-    r"chat ?gpt|gpt|real|llm|language model|odai)|(?:what|which) (?:language )?model (?:are|do) you|"
+    r".*\b(?:who are you|what are you\b(?! doing)|are you (?:an? |really )?(?:ai|bot|robot|"
+    r"human|person|"
+    r"chat ?gpt|gpt|real|llm|language model|odai)|"
+    r"(?:what|which) (?:language )?model (?:are|do) you|"
     r"(?:what's|what is) your name|introduce yourself|tell me about yourself)\b.*",
     re.IGNORECASE,
 )

@@ -659,7 +659,7 @@ def _add_filters(message: Any, query: Query) -> None:
 
 
 def _sync_query(client: Client, query: Query) -> Any:
-    """Return the query for the synchronous client: its conditions; order and limit do not matter."""
+    """Return the query for the synchronous client: its conditions, without order and limit."""
     result: Any = (
         client.collection_group(query.collection)
         if query.all_groups

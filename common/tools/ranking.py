@@ -241,7 +241,9 @@ def _arguments(tool: Tool, entry: Entry) -> str:
 def _anonymous(example: str) -> str:
     """Replace the names an example happens to use ("Boston") by their shapes."""
     words = re.sub(r"(?<=[a-z,] )[A-Z][\w'’-]*", ".", CAPITALS.sub(".", example))
-    return " ".join((opening(example), ".", words, *features(example)))
+    # Any example may be a question; being asked about anything at all is what `_arguments` marks.
+    shapes = [shape for shape in features(example) if shape != "#question"]
+    return " ".join((opening(example), ".", words, *shapes))
 
 
 # A tool's text is read twice, for its connector and for itself.

@@ -157,6 +157,7 @@ CAPITALS = re.compile(r"(?<![\w$])\$?[A-Z]{1,5}(?:\.[A-Z])?\b")
 ACRONYMS = frozenset(
     vocabulary(
         "A I AM PM OK US USA UK EU UN NYC LA DC SF TV PDF URL API AI ID FAQ ASAP CEO CFO CTO DIY "
+        "II III IV VI VII VIII IX XI "
         "DVD EST PST CST MST GMT UTC ETA ETF FYI HR IP IPO IT PR Q RSVP SMS SUV VIP ZIP GPS"
     )
 )

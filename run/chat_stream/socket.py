@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from simple_websocket import Server
 from wsproto import ConnectionType
@@ -127,9 +127,9 @@ class SocketConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the heartbeat and tell the session."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=_HIGH_WATER)
+        # uvloop's transports are asyncio's in behaviour and not in type.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=_HIGH_WATER)
         self.ready = True
         self._after(PING_SECONDS, self._ping)
         self._session.opened(self)

@@ -189,10 +189,12 @@ def test_the_address_judged_is_the_one_dialled(world: Any, monkeypatch: pytest.M
             page = await w.egress.fetch_public("http://rebind.example.com/a?b=1")
             assert page.text() == "rebind.example.com"
             assert page.url == "http://rebind.example.com/a?b=1"
-            assert names.asked == ["rebind.example.com"] and dialled.addresses == [PUBLIC]
+            assert names.asked == ["rebind.example.com"]
+            assert dialled.addresses == [PUBLIC]
             with pytest.raises(NotAllowed):  # no kept connection, no remembered answer
                 await w.egress.fetch_public("http://rebind.example.com/")
-            assert dialled.addresses == [PUBLIC] and len(w.origin.seen) == 1
+            assert dialled.addresses == [PUBLIC]
+            assert len(w.origin.seen) == 1
             assert "Authorization" not in w.origin.seen[0].headers
 
     asyncio.run(main())
@@ -415,4 +417,5 @@ def test_the_certificate_is_checked_for_the_name(
             await runner.cleanup()
 
     asyncio.run(main())
-    assert greeted == ["safe.example.com"] and dialled.addresses == [PUBLIC]
+    assert greeted == ["safe.example.com"]
+    assert dialled.addresses == [PUBLIC]

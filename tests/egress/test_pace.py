@@ -109,7 +109,8 @@ def test_no_more_than_the_allowed_run_at_once(world: Any) -> None:
             await full.wait()
             gate.set()
             await asyncio.gather(*calls)
-            assert most == 3 and len(w.origin.seen) == 8
+            assert most == 3
+            assert len(w.origin.seen) == 8
 
     asyncio.run(main())
 
@@ -222,8 +223,10 @@ def test_one_probe_at_a_time() -> None:
     breaker.record(False)
     assert not breaker.admit()
     now[0] = 30.0
-    assert breaker.admit() and not breaker.admit()
+    assert breaker.admit()
+    assert not breaker.admit()
     breaker.record(None)
     assert breaker.admit()
     breaker.record(True)
-    assert breaker.admit() and breaker.admit()
+    assert breaker.admit()
+    assert breaker.admit()

@@ -11,13 +11,13 @@ from typing import TypeAlias
 
 import pytest
 from aiohttp import web
-from tests.emulators import pubsub_emulator
 
 from common.events import Events
 from common.events.embedded import EmbeddedEvents, Handler
 from common.events.pubsub import PubSubEvents
 from common.events.push import read_push
 from common.google_rest import GoogleRest
+from tests.emulators import pubsub_emulator
 
 
 @dataclass
@@ -102,5 +102,3 @@ def against(request: pytest.FixtureRequest) -> Against:
             await body(harness)
 
     return lambda body: asyncio.run(run(body))
-
-

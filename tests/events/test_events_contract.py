@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.events.conftest import Against, Harness
 
 from common.errors import InvalidInput
 from common.events import Event
+from tests.events.conftest import Against, Harness
 
 EVENT = Event(
     "turn.finished",

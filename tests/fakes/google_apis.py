@@ -269,7 +269,8 @@ class Kms:
 
     def versions(self, request: Any) -> Any:
         """List one version to a page, so that paging is always exercised."""
-        wanted = {s for s in (ENABLED, DISABLED) if f"state={s.name}" in request.filter}
+        states = {"ENABLED": ENABLED, "DISABLED": DISABLED}
+        wanted = {state for name, state in states.items() if f"state={name}" in request.filter}
         listed = [
             kms_v1.CryptoKeyVersion(
                 name=f"{request.parent}/cryptoKeyVersions/{number}", state=version.state

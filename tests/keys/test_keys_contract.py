@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.fakes.google_apis import DESTROYED, GoogleApis
 
 from common.errors import NotAllowed, NotFound
 from common.google_rest import GoogleRest
 from common.keys import KeyWrapper
 from common.keys.kms import KmsKeys
 from common.keys.local import LocalKeys
+from tests.fakes.google_apis import DESTROYED, GoogleApis
 
 DATA_KEY = bytes(range(32))
 KEY = "projects/p/locations/global/keyRings/odai/cryptoKeys/users"

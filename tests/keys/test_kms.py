@@ -12,11 +12,11 @@ from google.cloud import kms_v1
 from google.cloud.kms_v1.services.key_management_service.transports import (
     KeyManagementServiceGrpcAsyncIOTransport,
 )
-from tests.fakes.google_apis import DISABLED, GoogleApis
 
 from common.errors import InvalidInput, Misconfigured, NotAllowed, NotFound, VendorUnavailable
 from common.google_rest import GoogleRest, crc32c
 from common.keys.kms import KmsKeys
+from tests.fakes.google_apis import DISABLED, GoogleApis
 
 DATA_KEY = bytes(range(32))
 KEY = "projects/p/locations/global/keyRings/odai/cryptoKeys/users"
@@ -99,7 +99,7 @@ def test_nobody_listening_is_an_outage() -> None:
     """A refused connection is an outage like any other."""
 
     async def main() -> None:
-        async with opened() as (google, keys):
+        async with opened() as (google, _):
             pass
         gone = KmsKeys(KEY, api=GoogleRest(root=google.url, backoff_s=0.001))
         with pytest.raises(VendorUnavailable):

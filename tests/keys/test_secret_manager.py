@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.fakes.google_apis import GoogleApis
 
 from common.errors import Misconfigured, VendorUnavailable
 from common.google_rest import GoogleRest
 from common.keys.secret_manager import read_secrets
+from tests.fakes.google_apis import GoogleApis
 
 
 def test_only_usable_secrets_are_returned() -> None:

@@ -11,7 +11,7 @@ from google.api_core import exceptions as google
 from google.auth import exceptions as google_auth
 
 from common.errors import Conflict, InvalidInput, Misconfigured, OdaiError, VendorUnavailable
-from common.store import Change, Create, Increment, Merge, Put, Query, Store, Transaction
+from common.store import Change, Create, Delete, Increment, Merge, Put, Query, Store, Transaction
 from common.store import firestore as adapter
 
 
@@ -19,9 +19,7 @@ def subclasses(kind: type[Exception]) -> set[type[Exception]]:
     return {kind}.union(*(subclasses(inner) for inner in kind.__subclasses__()))
 
 
-@pytest.mark.parametrize(
-    "kind", sorted(subclasses(google.GoogleAPICallError), key=lambda kind: kind.__name__)
-)
+@pytest.mark.parametrize("kind", sorted(subclasses(google.GoogleAPICallError), key=str))
 @pytest.mark.parametrize("collection", ["", "jobs"])
 def test_every_google_error_is_one_of_ours(kind: type[Exception], collection: str) -> None:
     """Whatever Google answers, the caller learns what to do, and no request is quoted."""
@@ -163,7 +161,7 @@ def test_a_watch_whose_stream_died_opens_it_again(
             watch: Any = await store.watch(Query("jobs"), on_change)
             await until({"jobs/a": {"n": 1}, "jobs/b": {"n": 1}})
             await asyncio.to_thread(watch._stream.close)
-            await store.commit(Put("jobs/c", {"n": 1}), adapter.Delete("jobs/a"))
+            await store.commit(Put("jobs/c", {"n": 1}), Delete("jobs/a"))
             await until({"jobs/b": {"n": 1}, "jobs/c": {"n": 1}})
         finally:
             await store.close()

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import InvalidInput, Misconfigured, VendorUnavailable
-from common.store import Delete, Increment, Merge, Put, Query, Store, Transaction, Update
+from common.store import Delete, Increment, Merge, Put, Query, Store, Transaction, Update, Write
 from common.store.sqlite import KEPT_CHANGES, SqliteStore
 from tests.fakes.recording_store import RecordingStore
 from tests.store.test_contract import Seen
@@ -171,7 +171,10 @@ def test_a_watch_far_behind_still_ends_right(tmp_path: Path) -> None:
 
         def sleep_through() -> None:  # in the store's own thread: the watch cannot look meanwhile
             other = SqliteStore.open(tmp_path / "store.db")
-            planned = [Delete("jobs/gone"), *(Put("jobs/a", {"n": n}) for n in range(400))]
+            planned: list[Write] = [
+                Delete("jobs/gone"),
+                *(Put("jobs/a", {"n": n}) for n in range(400)),
+            ]
             more = [Put(f"other/{n % 7}", {"n": n}) for n in range(500)]
 
             async def write() -> None:

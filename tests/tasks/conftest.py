@@ -12,12 +12,12 @@ from typing import TypeAlias
 
 import pytest
 from aiohttp import web
-from tests.fakes.google_apis import GoogleApis
 
 from common.google_rest import GoogleRest
 from common.tasks import Queue, Tasks
 from common.tasks.cloud_tasks import CloudTasks
 from common.tasks.embedded import Delivery, EmbeddedTasks, Response
+from tests.fakes.google_apis import GoogleApis
 
 LOCATION = "projects/p/locations/us-central1"
 QUEUE = Queue("mail", max_attempts=4, min_backoff_s=10, max_backoff_s=15)

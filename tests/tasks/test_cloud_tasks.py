@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-
 import grpc
 import jwt
 import pytest
 from aiohttp import ClientSession
 from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcAsyncIOTransport
-from tests.tasks.conftest import LOCATION, Against, Harness
 
 from common.errors import Misconfigured, VendorUnavailable
 from common.tasks import Task
+from tests.tasks.conftest import LOCATION, Against, Harness
 
 
 def test_deliveries_are_signed(against_cloud: Against) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import stat
 import subprocess
@@ -11,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.tasks.conftest import Clock
 
 from common.errors import VendorUnavailable
 from common.tasks import Queue, Task, check
 from common.tasks.embedded import Deliver, Delivery, EmbeddedTasks, Response
+from tests.tasks.conftest import Clock
 
 FAST = Queue("mail", max_attempts=3, min_backoff_s=0.001, max_backoff_s=0.002)
 
@@ -118,7 +119,7 @@ def test_a_queue_keeps_its_pace(tmp_path: Path) -> None:
             while len(at) < 6:
                 clock.advance(0.05)
                 await asyncio.sleep(0.005)
-        gaps = [later - sooner for sooner, later in zip(at, at[1:], strict=False)]
+        gaps = [later - sooner for sooner, later in itertools.pairwise(at)]
         assert sum(gaps) >= 0.99
         assert at[1] > at[0]
         await tasks.close()

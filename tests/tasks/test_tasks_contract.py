@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from tests.tasks.conftest import Against, Harness
 
 from common.errors import InvalidInput, Misconfigured
 from common.tasks import Task
 from common.tasks.embedded import Response
+from tests.tasks.conftest import Against, Harness
 
 
 def test_a_task_arrives_as_it_was_sent(against: Against) -> None:

@@ -102,7 +102,8 @@ def test_a_sealed_value_outlives_the_process(tmp_path: Path) -> None:
             await w.store.commit(Merge(PATH, {"token": blob}))
             assert (await w.vault().open("u1")).unseal(PATH, "token", blob) == b"a-token-of-theirs"
             snapshot = await w.store.get(documents.user("u1"))
-            assert snapshot and snapshot.data["name"] == "Ada"
+            assert snapshot
+            assert snapshot.data["name"] == "Ada"
             data_key = (await w.keys.unwrap(snapshot.data["data_key"], uid="u1")).data_key
         for file in tmp_path.iterdir():
             content = file.read_bytes()

@@ -122,6 +122,10 @@ STREAMED = """async (text) => {
   }
   return { differing, html: whole.innerHTML };
 }"""
+RENDER = """async (text) => {
+  const { renderMarkdown } = await import("/static/markdown.js");
+  return renderMarkdown(text).childNodes.length;
+}"""
 DOCUMENT = """# Plan for **Thursday**
 Some *soft* text with `code` and a
 line break, snake_case_name, 2 * 3 * 4 and ~~gone~~.
@@ -238,9 +242,8 @@ def test_a_link_that_names_another_host_shows_its_own(page: Any) -> None:
 def test_floods_of_markup_do_not_hang_the_page(page: Any) -> None:
     """Tens of thousands of openers without closers render before the browser's patience ends."""
     for flood in FLOODS:
-        page.set_default_timeout(20_000)
-        found = page.evaluate(INSPECT, {"texts": [flood], "piece": 0})
-        assert found["ran"] is None
+        shown = page.evaluate(RENDER, flood)
+        assert shown >= 1, flood[:8]
 
 
 def test_streaming_ends_with_what_rendering_at_once_gives(page: Any) -> None:

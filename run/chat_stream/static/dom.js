@@ -8,18 +8,18 @@ const SVG = "http://www.w3.org/2000/svg";
  * false/null/undefined are left out, true is an empty attribute. Children: nodes, strings, lists.
  */
 export function h(tag, properties = {}, ...children) {
-  const element = document.createElement(tag);
+  // Children first: under dir="auto" every later insertion makes the browser look at all of them again.
+  const element = append(document.createElement(tag), children);
   for (const [name, value] of Object.entries(properties)) {
     if (value === undefined || value === null || value === false) continue;
     if (name === "dataset") Object.assign(element.dataset, value);
     else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : String(value));
   }
-  append(element, children);
   return element;
 }
 
-export function append(element, children) {
+function append(element, children) {
   for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false) continue;
     element.append(child instanceof Node ? child : String(child));

@@ -33,7 +33,7 @@ def test_a_late_train_says_how_late(replay: Replay) -> None:
 
 
 def test_the_stop_asked_for_is_the_one_told(replay: Replay) -> None:
-    """"When does train 12 get to Dogwood?" is answered for Dogwood, by name or code."""
+    """When train 12 gets to Dogwood is answered for Dogwood, by name or code."""
     for station in ("dogwood", "DGW"):
         outcome = replay(f"{STATUS}__station", station=station)
         assert "expected at Dogwood at 10:58 AM, 2 min early" in outcome.summary
@@ -67,7 +67,9 @@ def test_the_made_up_train_is_not_reported(replay: Replay) -> None:
     assert isinstance(replay(f"{STATUS}__blocked").error, VendorUnavailable)
 
 
-@pytest.mark.parametrize(("said", "asked"), [("#2150", "2150"), ("VIA v60", "v60"), ("B701", "b701")])
+@pytest.mark.parametrize(
+    ("said", "asked"), [("#2150", "2150"), ("VIA v60", "v60"), ("B701", "b701")]
+)
 def test_numbers_are_read_as_people_write_them(replay: Replay, said: str, asked: str) -> None:
     """A number sign, a name or a capital does not matter."""
     nothing = {"request": {"host": "api-v3.amtraker.com", "path": f"/v3/trains/{asked}"},

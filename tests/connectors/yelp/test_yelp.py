@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from common.errors import InvalidInput
+from common.errors import InvalidInput, NotFound
 
 from ..conftest import HERE, Replay
 
@@ -38,7 +38,7 @@ def test_thin_listings_are_read(replay: Replay) -> None:
 
 
 def test_without_a_place_the_device_answers(replay: Replay) -> None:
-    """"Near me" uses the shared position; without one the assistant asks where."""
+    """Near the user means the shared position; without one the assistant asks where."""
     assert businesses(replay(f"{SEARCH}__nearby"))[0]["distance_m"] == 813
     outcome = replay.run(SEARCH, {"term": "coffee"})
     assert isinstance(outcome.error, InvalidInput) and outcome.summary.startswith("Where?")
@@ -48,6 +48,13 @@ def test_a_place_yelp_cannot_find_is_asked_again(replay: Replay) -> None:
     """The user is asked for a better place, not told of a failure."""
     outcome = replay(f"{SEARCH}__unknown_place")
     assert isinstance(outcome.error, InvalidInput) and "location" in outcome.summary
+
+
+def test_a_search_yelp_refuses_is_not_blamed_on_the_place(replay: Replay) -> None:
+    """Another refusal than of the location is told as what it is."""
+    response = {"status": 400, "json": {"error": {"code": "VALIDATION_ERROR", "field": "term"}}}
+    outcome = replay.failing(SEARCH, {"term": "x", "location": "Austin"}, response)
+    assert isinstance(outcome.error, InvalidInput) and "location" not in outcome.summary
 
 
 def test_a_closed_business_is_said_to_be_closed(replay: Replay) -> None:
@@ -76,6 +83,13 @@ def test_a_plan_without_reviews_is_no_failure(replay: Replay, status: int) -> No
         {"status": status, "json": {"error": {"code": "NOT_FOUND", "description": "x"}}},
     )
     assert outcome.result and "gives no reviews" in outcome.summary
+
+
+def test_an_unknown_id_is_told(replay: Replay) -> None:
+    """An id that no business has is not mistaken for a plan without reviews."""
+    response = {"status": 404, "json": {"error": {"code": "BUSINESS_NOT_FOUND"}}}
+    outcome = replay.failing("get_business_reviews_at_yelp", {"business_id": "x"}, response)
+    assert isinstance(outcome.error, NotFound)
 
 
 def test_an_id_cannot_leave_its_path(replay: Replay) -> None:
