@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from common.identity import DevelopmentTokens, Tickets, Verifier
     from common.keys import KeyWrapper
     from common.store import Store
-    from common.tools import Registry
+    from common.tools import Registry, ToolRunner
     from common.vault import Vault
 
 
@@ -58,6 +58,13 @@ class Services:
         from common.egress import Egress
 
         return Egress(host_map=self.settings.egress_map)
+
+    @cached_property
+    def runner(self) -> ToolRunner:
+        """Runs tools."""
+        from common.tools import ToolRunner
+
+        return ToolRunner(self.registry, self.egress, secret=self.settings.secret, clock=self.clock)
 
     @cached_property
     def store(self) -> Store:
@@ -138,12 +145,10 @@ class Services:
         model = open_model(self.settings, self.registry, self.clock)
         return Turns(
             chats=self.chats,
-            registry=self.registry,
             router=self.router,
             orchestrator=Orchestrator(self.registry, self.router, model),
-            egress=self.egress,
+            runner=self.runner,
             events=self.events,
-            secret=self.settings.secret,
             clock=self.clock,
         )
 

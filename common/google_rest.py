@@ -1,7 +1,7 @@
 """Google's JSON APIs over one authorised session: what the KMS, Tasks, Pub/Sub and Secret Manager
 adapters share.
 
-The official clients cost a function 0.1 to 0.5 s of import each; these four adapters need seven
+The official clients cost a function 0.1 to 0.5 s of import each; these four adapters need nine
 methods between them (docs/decisions/0003-google-clients.md has the figures). Credentials stay
 google-auth's business.
 """

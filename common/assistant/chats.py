@@ -385,9 +385,7 @@ class Chats:
         state.last = Cursor(data["last_turn"], data["last_seq"])
 
     async def _history(self, state: ChatState) -> list[tuple[str, list[Item]]]:
-        query = Query(
-            documents.items(state.id), order_by=(("id", "desc"),), limit=HISTORY_TURNS
-        )
+        query = Query(documents.items(state.id), order_by=(("id", "desc"),), limit=HISTORY_TURNS)
         found = await self._store.query(query)
         history = []
         for snapshot in reversed(found):

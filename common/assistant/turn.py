@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -25,21 +24,21 @@ from common.assistant.protocol import (
     ToolOutput,
 )
 from common.errors import NotAllowed
-from common.tools import Entry, Outcome, Registry, Tool, ToolContext, run_tool
+from common.tools import Asker, Entry, Outcome, Tool, ToolRunner
 
 _STOPPED = json.dumps({"error": "stopped", "message": "The user stopped this before it ended."})
 
 
 class Turn:
-    """A turn while it runs. `context_for` makes the context of one tool call."""
+    """A turn while it runs, for `asker`."""
 
     def __init__(
         self,
         journal: TurnJournal,
         prompt: str,
         *,
-        registry: Registry,
-        context_for: Callable[[Tool, str], ToolContext],
+        runner: ToolRunner,
+        asker: Asker,
     ) -> None:
         self.journal = journal
         self.prompt = prompt
@@ -49,8 +48,8 @@ class Turn:
         self.usage: dict[str, int] = {}
         self.task: asyncio.Task[Any] | None = None
         self.stopped = False
-        self._registry = registry
-        self._context_for = context_for
+        self._runner = runner
+        self._asker = asker
         self._unsaid: list[str] = []
         journal.agent = self.agent
 
@@ -84,15 +83,16 @@ class Turn:
 
     async def call(self, tool: Tool, arguments: str, call_id: str) -> str:
         """Run a tool, telling its start and its end; returns the JSON text the model reads."""
-        entry = self._registry.entry_of(tool)
-        self.used.setdefault(entry.slug, entry)
         self.journal.event(
             ToolCall(tool.name, tool.progress, self.agent, call_id, _readable(arguments))
         )
         if tool.risk == "read":
-            outcome = await run_tool(tool, arguments, self._context_for(tool, call_id))
+            key = f"{self.id}:{call_id}"
+            outcome = await self._runner.run(tool.name, arguments, self._asker, key=key)
         else:
             outcome = Outcome(tool, 0, error=NotAllowed("That needs your approval first."))
+        entry = self._runner.registry.entry_of(outcome.tool)
+        self.used.setdefault(entry.slug, entry)
         self.journal.event(self._told(outcome, entry, call_id))
         text = outcome.for_model()
         self.items.append({"type": "function_call_output", "call_id": call_id, "output": text})

@@ -46,7 +46,6 @@ from common.assistant.suggestions import suggest
 from common.assistant.titles import title_of
 from common.assistant.turn import Turn
 from common.documents import Clock, new_id
-from common.egress import Egress
 from common.errors import (
     Conflict,
     InvalidInput,
@@ -60,7 +59,7 @@ from common.llm.failures import translated
 from common.llm.offline import OfflinePlanner
 from common.llm.relay import RelayModel, sink
 from common.log import get_logger
-from common.tools import Location, Registry, Tool, ToolContext
+from common.tools import Asker, Location, ToolRunner
 
 log = get_logger(__name__)
 
@@ -83,21 +82,17 @@ class Turns:
         self,
         *,
         chats: Chats,
-        registry: Registry,
         router: Router,
         orchestrator: Orchestrator,
-        egress: Egress,
+        runner: ToolRunner,
         events: Events,
-        secret: Callable[[str], str | None],
         clock: Clock,
     ) -> None:
         self._chats = chats
-        self._registry = registry
         self._router = router
         self._orchestrator = orchestrator
-        self._egress = egress
+        self._runner = runner
         self._events = events
-        self._secret = secret
         self._clock = clock
         self._rooms: dict[tuple[str, str], asyncio.Task[Room]] = {}
         self._background: set[asyncio.Task[Any]] = set()
@@ -106,7 +101,7 @@ class Turns:
     async def warm_up(self) -> None:
         """Make what the first turn would otherwise wait for: tool schemas and a stub run."""
         self._orchestrator.build_tools()
-        planner = RelayModel(OfflinePlanner(self._registry, clock=self._clock))
+        planner = RelayModel(OfflinePlanner(self._runner.registry, clock=self._clock))
         sink.set(_Silence())
         await Runner.run(agents.Agent(name="warm-up", model=planner), "hello", run_config=_CONFIG)
 
@@ -230,12 +225,7 @@ class Turns:
     async def _turn(self, room: Room, prompt: Prompt, replaces: str | None) -> None:
         last = room.state.last.turn_id if room.state.last else ""
         journal = self._journal(room, new_id(after=last))
-        turn = Turn(
-            journal,
-            prompt.text,
-            registry=self._registry,
-            context_for=lambda tool, call_id: self._tool_context(room, journal, tool, call_id),
-        )
+        turn = Turn(journal, prompt.text, runner=self._runner, asker=self._asker(room))
         earlier = _prompts(room.state.input_items())
         if not await self._begin(room, turn, prompt, replaces):
             return
@@ -493,18 +483,13 @@ class Turns:
             choice, now=self._clock(), timezone=room.timezone, place=place
         )
 
-    def _tool_context(
-        self, room: Room, journal: TurnJournal, tool: Tool, call_id: str
-    ) -> ToolContext:
-        entry = self._registry.entry_of(tool)
-        return ToolContext(
-            uid=room.state.uid,
-            http=self._egress.client(entry.policy, cache_s=tool.cache_s),
-            secrets=self._secret,
-            clock=self._clock,
-            timezone=room.timezone,
-            location=room.location,
-            idempotency_key=f"{journal.turn_id}:{call_id}",
+    def _asker(self, room: Room) -> Asker:
+        where = room.location
+        return Asker(
+            room.state.uid,
+            room.timezone,
+            where.latitude if where else None,
+            where.longitude if where else None,
         )
 
     def _record(self, turn: Turn, prompt: Prompt) -> TurnRecord:

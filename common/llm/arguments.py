@@ -80,6 +80,7 @@ _QUESTIONS = {
     "message": "What should it say?",
     "topic": "What should I look for?",
 }
+_LATE = frozenset({"end", "until", "before", "to", "return", "out"})
 UNASKABLE = frozenset({"id", "coordinate"})
 
 
@@ -164,6 +165,8 @@ def _kind(name: str, schema: Mapping[str, Any]) -> str:
         return "choice"
     if "4217" in told:
         return "currency"
+    if "airport" in words:
+        return "place"  # "airport_code": people say where, or the code as they would a place
     if words & {"time", "datetime"} and schema["type"] == "string":
         return "moment"
     kinds = (kind for kind, marks in _KINDS.items() if words & marks)
@@ -219,7 +222,8 @@ def _chosen(p: Parameter, found: Sequence[Found], filled: Filled) -> Found | Non
         cues = {"flight", "train", "tracking", "package", "order", "issue", "bus", "route"} & words
         if "iata" in words and "airport" not in words:
             cues.add("flight")
-        return _pick(found, filled, "code", cues=cues)
+        typed = cues or {f.cue for f in found if f.cue not in ("flight", "train", "tracking")}
+        return _pick(found, filled, "code", cues=typed or {"code"})
     if p.kind == "place":
         if words & {"origin", "from"}:
             return _pick(found, filled, "place", cues={"from", "between"})
@@ -239,8 +243,17 @@ def _chosen(p: Parameter, found: Sequence[Found], filled: Filled) -> Found | Non
         loose = p.required or words & {"amount", "quantity"}
         return _pick(found, filled, "amount") or (_pick(found, filled, "number") if loose else None)
     if p.kind in ("date", "moment"):
-        return next((f for f in found if f.kind == "date"), None)
+        return _day(p, words, found)
     return _pick(found, filled, p.kind)
+
+
+def _day(p: Parameter, words: set[str], found: Sequence[Found]) -> Found | None:
+    """The later of two days ends a stay; a single day ends nothing that may be left open."""
+    days = [f for f in found if f.kind == "date"]
+    if not words & _LATE:
+        return next(iter(days), None)
+    stretch = (f for f in days if isinstance(f.value, Days) and f.value.first < f.value.last)
+    return days[1] if len(days) > 1 else next(stretch, None)
 
 
 def _pick(
@@ -268,7 +281,7 @@ def _currency(words: set[str], found: Sequence[Found], filled: Filled) -> Found 
 def _json(p: Parameter, chosen: Found, found: Sequence[Found]) -> Any:
     value = chosen.value
     if isinstance(value, Days):
-        late = set(p.name.lower().split("_")) & {"end", "until", "before", "to", "return", "out"}
+        late = set(p.name.lower().split("_")) & _LATE
         day = value.last if late else value.first
         if p.kind == "moment":
             time = next((f.value for f in found if f.kind == "time"), None)

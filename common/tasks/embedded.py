@@ -394,9 +394,8 @@ class EmbeddedTasks:
     def _settle(self, row: sqlite3.Row, response: Response | None, reason: str) -> None:
         at, status = self._now(), response.status if response else None
         mine = self._sql.execute(
-            "UPDATE tasks SET owner = NULL WHERE id = ? AND owner = ? AND state = 'pending'"
-            " AND attempts = ?",
-            (row["id"], self._owner, row["attempts"]),
+            "UPDATE tasks SET owner = NULL WHERE id = ? AND owner = ? AND state = 'pending'",
+            (row["id"], self._owner),
         )
         if mine.rowcount == 0:
             return  # cancelled, or the lease was lost and another process has it

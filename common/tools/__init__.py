@@ -10,9 +10,21 @@ from __future__ import annotations
 from common.tools.context import Location, ToolContext
 from common.tools.declare import Connector, Risk, Source, Tool, ToolResult, tool
 from common.tools.registry import Entry, Registry
-from common.tools.run import Outcome, run_tool
+from common.tools.run import Asker, Outcome, ToolRunner, run_tool
 
 __all__ = [
-    "Connector", "Entry", "Location", "Outcome", "Registry", "Risk", "Source", "Tool",
-    "ToolContext", "ToolResult", "run_tool", "tool",
+    "Asker",
+    "Connector",
+    "Entry",
+    "Location",
+    "Outcome",
+    "Registry",
+    "Risk",
+    "Source",
+    "Tool",
+    "ToolContext",
+    "ToolResult",
+    "ToolRunner",
+    "run_tool",
+    "tool",
 ]

@@ -23,7 +23,8 @@ class Connector:
     `examples` are prompts a user could type (at least three); with `keywords` and the tools'
     docstrings they are what the router knows of the connector. `secrets` are the environment
     variables without which its tools are off. `capability` names what interchangeable connectors
-    share ("weather"); `rank` orders them, lowest first.
+    share ("weather"); such connectors may declare the same tools. `rank` orders them, lowest
+    first, the keyless ones last.
     """
 
     name: str

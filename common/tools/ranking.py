@@ -85,6 +85,7 @@ class Ranker:
                 for name, tool in registry.tools.items()
             }
         )
+        self._names = {e.slug: stems(f"{e.connector.name} {e.slug}") for e in entries}
         self._fuzzy = _Fuzzy(self._connectors.words | self._tools.words)
 
     def rank(self, text: str, *, limit: int | None = None) -> list[Ranked]:
@@ -121,6 +122,11 @@ class Ranker:
     def _order(self, tool: str) -> int:
         return self._registry.entries[self._registry.tools[tool].connector].connector.rank
 
+    def _is_name(self, word: str) -> bool:
+        """True for a word that one connector alone has, in its name: a service called by name."""
+        holders = self._connectors.holders(word)
+        return len(holders) == 1 and word in self._names[min(holders)]
+
     def _query(self, text: str) -> dict[str, float]:
         query: dict[str, float] = defaultdict(float)
         words = [self._fuzzy.nearest(word) for word in stems(text)]
@@ -128,6 +134,9 @@ class Ranker:
             query[word] = max(query[word], sure)
         for pair in _pairs([word for word, _ in words]):
             query[pair] = 0.6
+        for word, sure in words:
+            if self._is_name(word):
+                query[word] = 2.5 * sure
         query[opening(text)] = 0.15
         for shape in features(text):
             query[shape] = 0.6 if shape in _VAGUE else 1.4
@@ -172,6 +181,9 @@ class _Index:
             for key, score in self._postings.get(word, {}).items():
                 total[key] += weight * score
         return total
+
+    def holders(self, word: str) -> Collection[str]:
+        return self._postings.get(word, {}).keys()
 
     def has(self, key: str, word: str) -> bool:
         return key in self._postings.get(word, {})

@@ -35,12 +35,17 @@ class Entry:
 
 
 class Registry:
-    """Connectors by slug and tools by name. Names are unique; a clash raises Misconfigured."""
+    """Connectors by slug, tools by name.
+
+    Connectors that share a capability may declare the same tool: they are its providers, and any
+    of them will do. Every other clash of names raises Misconfigured.
+    """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         self.entries: dict[str, Entry] = {}
-        self.tools: dict[str, Tool] = {}
-        for entry in entries:
+        self.tools: dict[str, Tool] = {}  # every name with its first provider
+        self._providers: dict[str, list[Tool]] = {}
+        for entry in sorted(entries, key=lambda e: (e.connector.rank, e.slug)):
             self._add(entry)
 
     @classmethod
@@ -52,9 +57,13 @@ class Registry:
         return cls(_entry(module) for module in modules if hasattr(module, "CONNECTOR"))
 
     def tool(self, name: str) -> Tool:
-        """Return the tool; NotFound where there is none of that name."""
+        """Return the tool's first provider; NotFound where there is none of that name."""
+        return self.providers(name)[0]
+
+    def providers(self, name: str) -> list[Tool]:
+        """Return every provider of a tool, the preferred first; NotFound where there is none."""
         try:
-            return self.tools[name]
+            return self._providers[name]
         except KeyError as err:
             raise NotFound(f"There is no tool named {name!r}.") from err
 
@@ -65,10 +74,15 @@ class Registry:
     def _add(self, entry: Entry) -> None:
         self.entries[entry.slug] = entry
         for tool in entry.tools:
-            if tool.name in self.tools:
-                other = self.tools[tool.name].connector
-                raise Misconfigured(f"{entry.slug} and {other} both declare tool {tool.name}.")
-            self.tools[tool.name] = tool
+            others = self._providers.setdefault(tool.name, [])
+            for other in others:
+                capability = self.entry_of(other).connector.capability
+                if not capability or capability != entry.connector.capability:
+                    raise Misconfigured(
+                        f"{entry.slug} and {other.connector} both declare tool {tool.name}."
+                    )
+            others.append(tool)
+            self.tools.setdefault(tool.name, tool)
 
 
 def _entry(module: ModuleType) -> Entry:

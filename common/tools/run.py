@@ -1,21 +1,33 @@
-"""Run one tool once: parse, bound the time, map what goes wrong to words."""
+"""Runs tools: parse, bound the time, turn to the next provider, map what goes wrong to words."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from common.errors import OdaiError, VendorUnavailable
+from common.documents import Clock
+from common.egress import Egress
+from common.errors import (
+    InvalidInput,
+    NotFound,
+    OdaiError,
+    ReauthRequired,
+    VendorUnavailable,
+)
 from common.log import get_logger
-from common.tools.context import ToolContext
+from common.tools.context import Location, ToolContext
 from common.tools.declare import Tool, ToolResult
+from common.tools.registry import Registry
 
 log = get_logger(__name__)
+
+# Another provider would say the same, or the user must act first.
+_FINAL = (InvalidInput, NotFound, ReauthRequired)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +64,78 @@ class Outcome:
         return msgspec.json.encode(shown).decode()
 
 
+class Asker(msgspec.Struct, frozen=True):
+    """For whom a tool runs: the user, their IANA time zone, their device's place in degrees."""
+
+    uid: str
+    timezone: str = "UTC"
+    latitude: float | None = None
+    longitude: float | None = None
+
+    @property
+    def location(self) -> Location | None:
+        """The device's place, if it was shared."""
+        if self.latitude is None or self.longitude is None:
+            return None
+        return Location(self.latitude, self.longitude)
+
+
+class ToolRunner:
+    """Runs tools by name for whoever asks; one for each process."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        egress: Egress,
+        *,
+        secret: Callable[[str], str | None],
+        clock: Clock,
+    ) -> None:
+        self.registry = registry
+        self._egress = egress
+        self._secret = secret
+        self._clock = clock
+
+    def providers(self, name: str) -> list[Tool]:
+        """Return the providers of a tool that are set up, or its first one where none is."""
+        every = self.registry.providers(name)
+        able = [t for t in every if not self.registry.entry_of(t).missing(self._secret)]
+        return able or every[:1]
+
+    async def run(
+        self, name: str, arguments: str | Mapping[str, Any], asker: Asker, *, key: str
+    ) -> Outcome:
+        """Run the tool with JSON `arguments`; never raises but for NotFound and cancellation.
+
+        Where a provider fails, the next one of the same capability is asked. `key` is the same
+        for every retry of the same act.
+        """
+        outcome: Outcome | None = None
+        for tool in self.providers(name):
+            outcome = await run_tool(tool, arguments, self._context(tool, asker, key))
+            if outcome.ok or isinstance(outcome.error, _FINAL):
+                break
+            # Acts are not offered elsewhere: the first provider may have done it all the same.
+            if tool.risk != "read":
+                break
+        assert outcome is not None  # a known name has at least one provider
+        return outcome
+
+    def _context(self, tool: Tool, asker: Asker, key: str) -> ToolContext:
+        entry = self.registry.entry_of(tool)
+        return ToolContext(
+            uid=asker.uid,
+            http=self._egress.client(entry.policy, cache_s=tool.cache_s),
+            secrets=self._secret,
+            clock=self._clock,
+            timezone=asker.timezone,
+            location=asker.location,
+            idempotency_key=key,
+        )
+
+
 async def run_tool(tool: Tool, arguments: str | Mapping[str, Any], context: ToolContext) -> Outcome:
-    """Run `tool` with JSON `arguments`; never raises but for cancellation."""
+    """Run one provider's `tool` with JSON `arguments`; never raises but for cancellation."""
     started = time.perf_counter()
     result: ToolResult | None = None
     error: OdaiError | None = None

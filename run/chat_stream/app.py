@@ -135,8 +135,7 @@ def _chats(app: Flask, services: Services) -> None:
         states = run(chats.listed(identity.uid))
         return jsonify(
             chats=[
-                {"id": s.id, "title": s.title, "updated_at": _time(s.updated_at)}
-                for s in states
+                {"id": s.id, "title": s.title, "updated_at": _time(s.updated_at)} for s in states
             ]
         )
 

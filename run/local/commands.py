@@ -64,27 +64,17 @@ def chat(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def call(settings: Settings, arguments: argparse.Namespace) -> int:
     """Run one tool; 1 where it failed. Nothing asks for approval here: you typed it yourself."""
-    from common.tools import ToolContext, run_tool
+    from common.tools import Asker
 
     with _services(settings) as services:
         tool = services.registry.tool(arguments.tool)
-        entry = services.registry.entry_of(tool)
-
-        async def run() -> Any:
-            context = ToolContext(
-                uid="dev-terminal",
-                http=services.egress.client(entry.policy, cache_s=tool.cache_s),
-                secrets=settings.secret,
-                clock=services.clock,
-                idempotency_key=new_id(),
-            )
-            return await run_tool(tool, arguments.arguments, context)
-
-        outcome = services.loop.run(run(), timeout=tool.timeout_s + 5.0)
-    if outcome.result is None:
+        run = services.runner.run(
+            tool.name, arguments.arguments, Asker("dev-terminal"), key=new_id()
+        )
+        outcome = services.loop.run(run, timeout=3 * tool.timeout_s)
+    if outcome.error:
         shown = {"ok": False, "error": outcome.error.code, "message": str(outcome.error)}
-    else:
-        result = outcome.result
+    elif result := outcome.result:
         shown = {
             "ok": True,
             "response_type": result.response_type,

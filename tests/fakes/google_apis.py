@@ -306,9 +306,7 @@ class Kms:
     def _damaged(self, answer: Any) -> Any:
         if self._corrupt and self._corrupt[0] in answer:
             name = self._corrupt.pop(0)
-            value = getattr(answer, name)
-            broken = {bool: lambda: False, int: lambda: value ^ 1, str: lambda: "projects/other"}
-            setattr(answer, name, broken.get(type(value), lambda: bytes(reversed(value)))())
+            setattr(answer, name, _broken(getattr(answer, name)))
         return answer
 
 
@@ -509,6 +507,14 @@ def _message(method: _Method, fields: dict[str, Any]) -> Any:
     except json_format.ParseError as err:
         raise Refused("INVALID_ARGUMENT", f"Invalid JSON payload received: {err}") from err
     return method.request.wrap(raw)
+
+
+def _broken(value: Any) -> Any:
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, int):
+        return value ^ 1
+    return value[::-1]
 
 
 def _serialize(answer: Any) -> bytes:

@@ -16,7 +16,7 @@ from google.cloud.kms_v1.services.key_management_service.transports import (
 from common.errors import InvalidInput, Misconfigured, NotAllowed, NotFound, VendorUnavailable
 from common.google_rest import GoogleRest, crc32c
 from common.keys.kms import KmsKeys
-from tests.fakes.google_apis import DISABLED, GoogleApis
+from tests.fakes.google_apis import DESTROY_SCHEDULED, DISABLED, GoogleApis
 
 DATA_KEY = bytes(range(32))
 KEY = "projects/p/locations/global/keyRings/odai/cryptoKeys/users"
@@ -184,6 +184,7 @@ def test_a_key_for_each_user() -> None:
             google.kms.rotate(own)
 
             await keys.forget(uid="u1")
+            assert [v.state for v in google.kms.keys[own]] == [DESTROY_SCHEDULED] * 2
             await keys.forget(uid="u1")
             await keys.forget(uid="stranger")
             for wrapped in (first, again):

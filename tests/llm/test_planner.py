@@ -129,7 +129,7 @@ def test_two_questions_become_two_calls(
 def test_a_follow_up_keeps_what_was_said(
     planner: Planner, registry: Registry, texts: list[str], tool: str, arguments: dict[str, Any]
 ) -> None:
-    """A short follow-up or answer is understood from the turn before; a new question is not mixed in."""
+    """A short follow-up or answer is understood from the turn before; a new question is new."""
     assert calls(plan(planner, registry, *texts)) == [(tool, arguments)]
 
 
@@ -144,7 +144,8 @@ def test_what_cannot_be_done_is_said(planner: Planner, registry: Registry, text:
     """The assistant does not pretend, and names the setting that helps."""
     made = plan(planner, registry, text)
     assert made.calls == ()
-    assert "can't" in made.notes[0] and "OPENAI_API_KEY" in made.notes[0]
+    assert "can't" in made.notes[0]
+    assert "OPENAI_API_KEY" in made.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,8 @@ def test_small_talk_needs_no_tool(
 ) -> None:
     """Greetings, thanks and questions about itself get plain words."""
     made = plan(planner, registry, text)
-    assert made.calls == () and said in made.notes[0]
+    assert made.calls == ()
+    assert said in made.notes[0]
 
 
 @pytest.mark.parametrize("text", ["", " ", "?", "{}", "and", "and and and", "\x00", "x" * 3000])

@@ -328,7 +328,7 @@ async def deliver(delivery):
 
 async def main():
     queue = Queue("mail", concurrency=3, max_attempts=50)
-    tasks = EmbeddedTasks(Path(sys.argv[1]), [queue], deliver, poll_s=0.01)
+    tasks = EmbeddedTasks(Path(sys.argv[1]), [queue], deliver, poll_s=0.01, lease_s=600)
     tasks.start()
     for n in range(1000):
         name = f"round{sys.argv[2]}-{n}"
@@ -363,7 +363,8 @@ def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
         queue = Queue("mail", max_attempts=50)
         tasks = EmbeddedTasks(path, [queue], deliver)
         tasks.start()
-        await tasks.drain()
+        async with asyncio.timeout(30):  # the dead processes' leases would last ten minutes
+            await tasks.drain()
         assert stored
         assert got - delivered, "nothing was left over: the kills proved nothing"
         assert stored <= got | delivered

@@ -74,6 +74,24 @@ def test_each_part_is_bound(moved: tuple[str, str, str]) -> None:
         Sealer(moved[0], KEY).unseal(moved[1], moved[2], blob)
 
 
+@pytest.mark.parametrize(
+    ("place", "alike"),
+    [
+        (("u", "c/1|a", "b"), ("u", "c/1", "a|b")),
+        (("u", "c|1/2", "a"), ("u", "c/1|2", "a")),
+        (("u|c", "d/1", "a"), ("u", "c|d/1", "a")),
+        (("u", "c/1|2", "a"), ("u", "c/1%7C2", "a")),
+    ],
+)
+def test_separators_do_not_blur_places(
+    place: tuple[str, str, str], alike: tuple[str, str, str]
+) -> None:
+    """Two places whose names join to the same text are still two places."""
+    blob = Sealer(place[0], KEY).seal(place[1], place[2], b"x")
+    with pytest.raises(NotAllowed):
+        Sealer(alike[0], KEY).unseal(alike[1], alike[2], blob)
+
+
 @given(blob=st.binary(max_size=60))
 def test_anything_else_is_refused(blob: bytes) -> None:
     """Bytes that were never sealed are refused as altered, whatever their length."""

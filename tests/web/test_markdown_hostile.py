@@ -158,13 +158,10 @@ See https://example.org/x?y=1, or <mailto:hello@example.org>.
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    requested: list[str]
-
     def translate_path(self, path: str) -> str:
         return super().translate_path(path.removeprefix("/static"))
 
     def do_GET(self) -> None:
-        self.requested.append(self.path)
         if self.path != "/":
             super().do_GET()
             return
@@ -178,9 +175,8 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def _served(requested: list[str]) -> Iterator[str]:
-    handler = type("Handler", (_Handler,), {"requested": requested})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(STATIC)))
+def _served() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(STATIC)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -193,7 +189,7 @@ def _served(requested: list[str]) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Any]:
-    """A blank page that can import the client's modules; `page.asked` lists all it requested."""
+    """A blank page, served from loopback, that can import the client's modules."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         if os.environ.get("CI") == "true":
@@ -201,12 +197,9 @@ def page() -> Iterator[Any]:
         pytest.skip("chromium is not installed: the web client's Markdown is not proven here")
     from playwright.sync_api import sync_playwright
 
-    requested: list[str] = []
-    with _served(requested) as address, sync_playwright() as playwright:
+    with _served() as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         opened = browser.new_page()
-        opened.asked = []  # type: ignore[attr-defined]
-        opened.on("request", lambda request: opened.asked.append(request.url))  # type: ignore[attr-defined]
         opened.goto(address)
         yield opened
         browser.close()
@@ -215,7 +208,8 @@ def page() -> Iterator[Any]:
 @pytest.mark.parametrize("piece", [0, 1, 5], ids=["whole", "by character", "by five"])
 def test_hostile_text_never_runs_loads_or_leads_astray(page: Any, piece: int) -> None:
     """Scripts, handlers, images and disguised addresses in an answer are shown, never acted on."""
-    before = page.url
+    before, asked = page.url, []
+    page.on("request", lambda request: asked.append(request.url))
     found = page.evaluate(INSPECT, {"texts": list(HOSTILE), "piece": piece})
 
     assert found["ran"] is None
@@ -227,7 +221,7 @@ def test_hostile_text_never_runs_loads_or_leads_astray(page: Any, piece: int) ->
     for address, rel, target in found["links"]:
         assert address.startswith("https://e.example/"), address
         assert (rel, target) == ("noopener noreferrer nofollow", "_blank")
-    assert all("/static/" in url or url == before for url in page.asked), page.asked
+    assert all(url.startswith(f"{before}static/") for url in asked), asked
     assert found["text"][0] == HOSTILE[0], "a script is readable text"
 
 

@@ -21,6 +21,7 @@ export function outputCard({ output = {}, summary, sources }) {
   const data = parsed(output.response);
   if (output.display_response === false && !summary) return null;
   if (CONNECT.has(kind)) return connectCard(output, data, summary);
+  if (kind === "error") return failureCard(summary || data?.message);
   const address = OPEN.has(kind) && ownOrSafe(addressIn(data));
   const shown = output.display_response !== false;
   const look = shown ? special(kind, data) : null;
@@ -31,6 +32,11 @@ export function outputCard({ output = {}, summary, sources }) {
     address && h("p", {}, link(address, "Open the page")),
     body,
     sourceLine(sources));
+}
+
+function failureCard(message) {
+  return typeof message === "string" && message
+    ? h("p", { class: "tool-failure", dir: "auto", dataset: { testid: "tool-output", kind: "error" } }, message) : null;
 }
 
 // ---------------------------------------------------------------- any value
