@@ -106,7 +106,7 @@ class Chats:
             return
         if snapshot.data.get("owner") != state.uid:
             raise NotFound("There is no such chat. Start a new one.")
-        moved = state.last is None or snapshot.data.get("last_turn") != state.last.turn_id
+        moved = snapshot.version != state.version
         self._read(state, snapshot)
         if moved:
             state.history = await self._history(state)
@@ -126,20 +126,24 @@ class Chats:
         DuplicatePrompt, ChatBusy, or Conflict when the chat changed meanwhile: refresh, retry.
         """
         items_path = f"{documents.items(state.id)}/{turn.id}"
+        chunk_write = self._chunk(state, turn.id, chunk)
         writes = [
             self._take(state, turn),
             Create(f"{documents.turns(state.id)}/{turn.id}", self._turn_data(state, turn)),
             Create(items_path, self._items_data(state, items_path, [item])),
-            self._chunk(state, turn.id, chunk),
+            chunk_write,
             *self._prompt_marker(state, turn),
             *await self._forgotten(state, replaces),
         ]
         try:
-            versions = await self._store.commit(*writes)
+            state.version = (await self._store.commit(*writes))[0]
         except Conflict:
+            if await self._is_ours(chunk_write):  # an earlier attempt, unheard of
+                await self.refresh(state)
+                return
             await self._explain_conflict(state, turn)
             raise
-        state.version, state.running = versions[0], turn.id
+        state.running = turn.id
         state.last = Cursor(turn.id, chunk.last)
         if replaces:
             state.history = [pair for pair in state.history if pair[0] < replaces]
@@ -221,14 +225,20 @@ class Chats:
 
     async def page(self, state: ChatState, *, before: str | None, limit: int) -> list[TurnRecord]:
         """Return the latest `limit` turns, or those before turn `before`, oldest first."""
-        query = Query(
-            documents.turns(state.id),
-            where=(("id", "<", before),) if before else (),
-            order_by=(("id", "desc"),),
-            limit=limit,
-        )
-        found = [s for s in await self._store.query(query) if s.data["status"] != "superseded"]
-        return [self._turn(state, snapshot) for snapshot in reversed(found)]
+        page: list[Snapshot] = []
+        while len(page) < limit:
+            query = Query(
+                documents.turns(state.id),
+                where=(("id", "<", before),) if before else (),
+                order_by=(("id", "desc"),),
+                limit=limit,
+            )
+            found = await self._store.query(query)
+            page += [s for s in found if s.data["status"] != "superseded"]
+            if len(found) < limit:
+                break
+            before = found[-1].id
+        return [self._turn(state, snapshot) for snapshot in reversed(page[:limit])]
 
     async def entries(self, state: ChatState, turn_id: str) -> tuple[list[Entry], int]:
         """Return a turn's stored events and how many chunks hold them."""

@@ -182,7 +182,7 @@ class TurnJournal:
         for entry in reversed(self.entries):
             if entry.last <= seq:
                 break
-            total += _size(entry)
+            total += _size(entry, seq)
         return total
 
     def _advance(self) -> None:
@@ -300,7 +300,7 @@ def _between(entries: list[Entry], first: int, last: int) -> list[Entry]:
     return cut
 
 
-def _size(entry: Entry) -> int:
+def _size(entry: Entry, seq: int) -> int:
     if isinstance(entry, Single):
         return len(entry.payload)
-    return sum(map(len, entry.texts)) + 160
+    return sum(map(len, entry.texts[max(0, seq + 1 - entry.first) :])) + 160

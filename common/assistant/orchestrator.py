@@ -120,7 +120,7 @@ class Orchestrator:
         """The tool through which the model opens connectors that the router did not choose."""
 
         async def find(_: Any, arguments: str) -> str:
-            query = str(json.loads(arguments or "{}").get("query", ""))
+            query = _query(arguments)
             choice = self._router.choose(query)
             for slug in choice.on:
                 if slug not in opened:
@@ -144,6 +144,13 @@ class Orchestrator:
             },
             on_invoke_tool=find,
         )
+
+
+def _query(arguments: str) -> str:
+    try:
+        return str(json.loads(arguments)["query"])
+    except (ValueError, TypeError, KeyError):  # not in the form asked for: the words will do
+        return arguments
 
 
 def _function_tool(tool: Tool) -> FunctionTool:

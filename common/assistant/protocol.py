@@ -128,10 +128,10 @@ def parse_frame(text: str) -> Frame:
 def _typed_frame(text: str) -> Frame | None:
     try:
         raw = msgspec.json.decode(text)
-    except msgspec.DecodeError as err:
+    except (msgspec.DecodeError, RecursionError) as err:
         raise InvalidInput("That frame starts like JSON and is not valid JSON.") from err
     kind = raw.get("type")
-    if kind in _TYPES:
+    if isinstance(kind, str) and kind in _TYPES:
         try:
             frame: Frame = _frames.decode(text)
         except msgspec.ValidationError as err:

@@ -67,8 +67,10 @@ class Room:
     def open_journal(self, journal: TurnJournal) -> None:
         """Let `journal` be what viewers see next."""
         self.journals[journal.turn_id] = journal
+        # What the slowest viewer has still to see stays, with all that came after it.
+        oldest = min((viewer.turn_id for viewer in self.viewers), default=journal.turn_id)
         for turn_id in list(self.journals)[:-_KEPT_JOURNALS]:
-            if not any(viewer.turn_id == turn_id for viewer in self.viewers):
+            if turn_id < oldest:
                 del self.journals[turn_id]
 
     def discard_journal(self, journal: TurnJournal) -> None:

@@ -23,7 +23,7 @@ from common.assistant.protocol import (
     ToolCall,
     ToolOutput,
 )
-from common.errors import NotAllowed
+from common.errors import NotAllowed, OdaiError
 from common.tools import Asker, Entry, Outcome, Tool, ToolRunner
 
 _STOPPED = json.dumps({"error": "stopped", "message": "The user stopped this before it ended."})
@@ -51,6 +51,7 @@ class Turn:
         self._runner = runner
         self._asker = asker
         self._unsaid: list[str] = []
+        self._calling: dict[str, Tool] = {}  # by call id, told to have started and not ended
         journal.agent = self.agent
 
     @property
@@ -86,6 +87,7 @@ class Turn:
         self.journal.event(
             ToolCall(tool.name, tool.progress, self.agent, call_id, _readable(arguments))
         )
+        self._calling[call_id] = tool
         if tool.risk == "read":
             key = f"{self.id}:{call_id}"
             outcome = await self._runner.run(tool.name, arguments, self._asker, key=key)
@@ -93,7 +95,8 @@ class Turn:
             outcome = Outcome(tool, 0, error=NotAllowed("That needs your approval first."))
         entry = self._runner.registry.entry_of(outcome.tool)
         self.used.setdefault(entry.slug, entry)
-        self.journal.event(self._told(outcome, entry, call_id))
+        if self._calling.pop(call_id, None):
+            self.journal.event(self._told(outcome, entry, call_id))
         text = outcome.for_model()
         self.items.append({"type": "function_call_output", "call_id": call_id, "output": text})
         return text
@@ -120,8 +123,13 @@ class Turn:
                 )
         return items
 
-    def tell_cut_text(self) -> None:
-        """Tell the text of an answer that was cut off as a response of its own."""
+    def tell_cut_off(self) -> None:
+        """Tell the end of what was cut off: calls as failed, text as a response of its own."""
+        while self._calling:
+            call_id, tool = self._calling.popitem()
+            outcome = Outcome(tool, 0, error=OdaiError("This was stopped before it ended."))
+            entry = self._runner.registry.entry_of(tool)
+            self.journal.event(self._told(outcome, entry, call_id))
         if self._unsaid:
             self.journal.event(LlmResponse("".join(self._unsaid), self.agent), soon=False)
 

@@ -218,6 +218,11 @@ class Turns:
                 except OdaiError as err:
                     room.prompt_ids.pop(prompt.id, None)
                     room.say(_error(err))
+                except Exception:
+                    # What waits in line is answered even so.
+                    log.exception("turn lost", extra={"chat_id": room.state.id})
+                    room.prompt_ids.pop(prompt.id, None)
+                    room.say(_error(OdaiError("Something went wrong on our side. Try again.")))
         finally:
             room.worker = None
             self.leave(room)
@@ -227,14 +232,16 @@ class Turns:
         journal = self._journal(room, new_id(after=last))
         turn = Turn(journal, prompt.text, runner=self._runner, asker=self._asker(room))
         earlier = _prompts(room.state.input_items())
-        if not await self._begin(room, turn, prompt, replaces):
-            return
-        room.turn = turn
-        heart = self._spawn(self._renew(room, turn))
+        room.turn = turn  # from here on it may be stopped
         try:
-            status = await self._answer(room, turn, earlier)
+            if not await self._begin(room, turn, prompt, replaces):
+                return
+            heart = self._spawn(self._renew(room, turn))
+            try:
+                status = await self._answer(room, turn, earlier)
+            finally:
+                heart.cancel()
         finally:
-            heart.cancel()
             room.turn = None
         await self._end(room, turn, status, asked=[*earlier, prompt.text])
 
@@ -247,6 +254,7 @@ class Turns:
         item = turn.items[0]
         for attempt in range(_STORE_ATTEMPTS):
             try:
+                await self._recovered(room)
                 await self._retrying(
                     lambda: self._chats.begin(room.state, record, item, chunk, replaces=replaces)
                 )
@@ -254,7 +262,7 @@ class Turns:
             except DuplicatePrompt:
                 return False
             except ChatBusy:
-                await self._recovered(room)
+                continue
             except Conflict:
                 if attempt == _STORE_ATTEMPTS - 1:
                     raise
@@ -263,6 +271,8 @@ class Turns:
         return True
 
     async def _answer(self, room: Room, turn: Turn, earlier: list[str]) -> Status:
+        if turn.stopped:
+            return "stopped"
         turn.task = asyncio.create_task(self._run(room, turn, earlier))
         try:
             await turn.task
@@ -270,7 +280,7 @@ class Turns:
             if not turn.task.cancelled():
                 turn.task.cancel()
                 raise
-            turn.tell_cut_text()
+            turn.tell_cut_off()
             if turn.stopped:
                 return "stopped"
             turn.journal.event(
@@ -278,14 +288,14 @@ class Turns:
             )
             return "failed"
         except OdaiError as err:
-            turn.tell_cut_text()
+            turn.tell_cut_off()
             turn.journal.event(_error(err))
             return "failed"
         except Exception:
             # The turn loop is one of the three places that catch broadly: the person gets an
             # answer whatever is broken, and the log gets the place.
             log.exception("turn failed", extra={"turn_id": turn.id})
-            turn.tell_cut_text()
+            turn.tell_cut_off()
             turn.journal.event(_error(OdaiError("Something went wrong on our side. Try again.")))
             return "failed"
         return "done"
@@ -315,8 +325,8 @@ class Turns:
 
     async def _end(self, room: Room, turn: Turn, status: Status, *, asked: list[str]) -> None:
         journal = turn.journal
-        journal.event(EndOfStream(status, turn.usage))
         await journal.settle()
+        journal.event(EndOfStream(status, turn.usage))  # stored by the commit below, or not at all
         title = title_of(turn.prompt) if not room.state.title else None
         self._afterthoughts(turn, status, title, asked)
         items = turn.items if status == "done" else turn.kept_items()
@@ -549,6 +559,6 @@ def _zone(name: str) -> str:
 
     try:
         ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as err:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as err:  # "America" is a folder
         raise InvalidInput("timezone is an IANA name such as Europe/Paris.") from err
     return name

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-_POLICY, _TRY_LATER, _GOING_AWAY, _IDLE = 1008, 1013, 1001, 4000
+_POLICY, _TRY_LATER, _GOING_AWAY, _IDLE, _INTERNAL = 1008, 1013, 1001, 4000, 1011
 _CHECK_SECONDS = 30.0
 _ROLLOVER_SECONDS = 55 * 60.0  # Cloud Run cuts at 60 minutes
 _MAX_WAITING = 64  # frames read and not yet acted on
@@ -238,6 +238,10 @@ class ChatSession:
                     await self._act(room, frame)
                 except OdaiError as err:
                     self._say_error(err)
+        except Exception:
+            # An open socket that hears nothing is worse than one that is opened anew.
+            log.exception("socket failed")
+            self.drop(_INTERNAL, "Something went wrong on our side. Reconnect with your cursor.")
         finally:
             self._turns.leave(room, self)
 

@@ -182,7 +182,8 @@ class SocketConnection(asyncio.Protocol):
         if self._closing:
             return
         self._parts.append(event.data)
-        self._size += len(event.data)
+        data = event.data
+        self._size += len(data.encode() if isinstance(data, str) else data)
         if self._size > self._max_bytes:
             self._parts.clear()
             self.close(1009, f"A message may have {self._max_bytes} bytes.")

@@ -1,0 +1,377 @@
+"""Jobs: slow tool calls that leave the container and come back.
+
+A turn stores a job and enqueues a task for it; the worker function claims the job, runs its tool
+and stores the result; the turn, wherever it is, hears of it through the store. Tasks are delivered
+at least once, late and in parallel; the job's document makes of that one effect and one result:
+whoever moves it from `queued` to `running` by compare-and-set runs the tool.
+
+A turn that has lost patience, or died, leaves the job to a follow-up: the worker then enqueues a
+task that opens a new turn with the result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from common.documents import Clock, Data
+from common.errors import (
+    BudgetExceeded,
+    Conflict,
+    InvalidInput,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    OdaiError,
+    RateLimited,
+    ReauthRequired,
+    VendorRejected,
+    VendorUnavailable,
+)
+from common.log import get_logger
+from common.store import Change, Create, Query, Snapshot, Store, Update, Watch
+from common.tasks import Queue, Task, Tasks
+from common.tools import Asker, Entry, Outcome, Registry, Source, Tool, ToolResult, ToolRunner
+from common.vault import Vault
+
+log = get_logger(__name__)
+
+FOLLOW_UPS = Queue("follow-ups", per_second=50.0)
+WORKER_PATH = "/connector_worker"
+FOLLOW_UP_PATH = "/follow_ups"
+MAX_ATTEMPTS = 5
+_KEPT = dt.timedelta(days=1)
+_ASK_AGAIN_S = 5.0  # in case the store's listener misses something
+_DEFAULT_RATE = 10.0
+
+Status: TypeAlias = Literal["queued", "running", "done", "failed"]
+_FINAL = ("done", "failed")
+
+_ERRORS: dict[str, Callable[[str], OdaiError]] = {
+    kind.code: kind
+    for kind in (
+        BudgetExceeded, InvalidInput, NotAllowed, NotAuthenticated, NotFound, RateLimited,
+        ReauthRequired, VendorRejected, VendorUnavailable,
+    )
+}  # fmt: skip
+
+
+class _Call(msgspec.Struct):
+    """What the worker runs: sealed in the job."""
+
+    tool: str
+    arguments: str
+    asker: Asker
+    key: str
+
+
+class _Result(msgspec.Struct):
+    """How it went: sealed in the job."""
+
+    provider: str
+    duration_ms: int
+    result: dict[str, Any] | None = None
+    error: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the worker function tells the queue: 2xx ends the task, anything else repeats it."""
+
+    status: int
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A job's result, for the turn that tells it."""
+
+    chat_id: str
+    uid: str
+    tool: str
+    outcome: Outcome
+
+
+def queue_of(entry: Entry) -> Queue:
+    """Return the queue of a connector's slow calls; its rate is the vendor's own limit."""
+    manifest = entry.connector
+    return Queue(
+        f"vendor-{entry.slug.replace('_', '-')}",
+        per_second=manifest.per_second or _DEFAULT_RATE,
+        concurrency=manifest.concurrency,
+    )
+
+
+def queues(registry: Registry) -> list[Queue]:
+    """Return every queue that the code enqueues into."""
+    slow = [e for e in registry.entries.values() if any(tool.slow for tool in e.tools)]
+    return [FOLLOW_UPS, *(queue_of(entry) for entry in slow)]
+
+
+class Jobs:
+    """Both ends of a job: `start`, `outcome` and `leave` for turns, `work` for the worker.
+
+    `instance` names this process: its listener hears of the jobs it waits for.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        tasks: Tasks,
+        runner: ToolRunner,
+        *,
+        clock: Clock,
+        instance: str,
+    ) -> None:
+        self._store = store
+        self._vault = vault
+        self._tasks = tasks
+        self._runner = runner
+        self._clock = clock
+        self._instance = instance
+        self._watch: Watch | None = None
+        self._watching = asyncio.Lock()
+        self._changed: dict[str, asyncio.Event] = {}
+
+    # --- the turn's end ---------------------------------------------------------------------
+
+    async def start(
+        self, tool: Tool, arguments: str, asker: Asker, *, chat_id: str, turn_id: str, call_id: str
+    ) -> str:
+        """Store and enqueue a call; return the job's id, the same for the same call."""
+        key = f"{turn_id}:{call_id}"
+        job_id = hashlib.sha256(key.encode()).hexdigest()[:32]
+        path = _path(job_id)
+        sealer = await self._vault.open(asker.uid)
+        call = msgspec.json.encode(_Call(tool.name, arguments, asker, key))
+        await self._listen()
+        self._changed[job_id] = asyncio.Event()
+        now = self._clock()
+        job: Data = {
+            "status": "queued", "uid": asker.uid, "chat_id": chat_id, "turn_id": turn_id,
+            "tool": tool.name, "call": sealer.seal(path, "call", call), "waiter": self._instance,
+            "attempts": 0, "follow_up": False, "created_at": now, "expires_at": now + _KEPT,
+        }  # fmt: skip
+        try:
+            await self._store.commit(Create(path, job))
+        except Conflict:
+            log.info("job exists already", extra={"job_id": job_id})
+        entry = self._runner.registry.entry_of(tool)
+        await self._tasks.enqueue(Task(
+            queue_of(entry).name, WORKER_PATH, msgspec.json.encode({"job_id": job_id}),
+            name=f"job-{job_id}", deadline_s=max(15.0, tool.timeout_s + 15.0),
+        ))  # fmt: skip
+        return job_id
+
+    async def outcome(
+        self, job_id: str, *, patience: float, on_status: Callable[[Status], None]
+    ) -> Outcome | None:
+        """Wait for the job at most `patience` seconds; None where it takes longer.
+
+        `on_status` hears each new status but the last.
+        """
+        told: Status = "queued"
+        try:
+            async with asyncio.timeout(patience):
+                while True:
+                    job = await self._get(job_id)
+                    if job.data["status"] in _FINAL:
+                        return await self._outcome(job)
+                    if job.data["status"] != told:
+                        told = job.data["status"]
+                        on_status(told)
+                    await self._wait_for_change(job_id)
+        except TimeoutError:
+            return None
+        finally:
+            self._changed.pop(job_id, None)
+
+    async def leave(self, job_id: str) -> Outcome | None:
+        """Leave the result to a follow-up turn; return it instead where it is there already."""
+
+        async def work(transaction: Any) -> Snapshot | None:
+            job: Snapshot | None = await transaction.get(_path(job_id))
+            if job is None or job.data["status"] in _FINAL:
+                return job
+            transaction.write(Update(job.path, {"follow_up": True, "waiter": ""}))
+            return None
+
+        job = await self._store.transact(work)
+        return await self._outcome(job) if job else None
+
+    async def leave_all(self, turn_id: str) -> None:
+        """Leave to follow-ups what a turn that died was waiting for."""
+        for job in await self._store.query(Query("jobs", where=(("turn_id", "==", turn_id),))):
+            if job.data["status"] not in _FINAL or job.data["waiter"]:
+                await self._store.commit(Update(job.path, {"waiter": ""}))
+                if await self.leave(job.id) is not None:
+                    await self._enqueue_follow_up(job.id)
+
+    async def finished(self, job_id: str) -> Finished:
+        """Return a finished job's result. NotFound where it is gone, Conflict where it runs."""
+        job = await self._get(job_id)
+        if job.data["status"] not in _FINAL:
+            raise Conflict("That job has not finished yet.")
+        return Finished(
+            job.data["chat_id"], job.data["uid"], job.data["tool"], await self._outcome(job)
+        )
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._watch:
+            self._watch.close()
+
+    # --- the worker's end -------------------------------------------------------------------
+
+    async def work(self, job_id: str) -> Answer:
+        """Run the job's tool if nobody else does or did; return what to tell the queue."""
+        job = await self._store.get(_path(job_id))
+        if job is None:
+            log.warning("task for a job that is gone", extra={"job_id": job_id})
+            return Answer(200)
+        if job.data["status"] in _FINAL:
+            if job.data["follow_up"]:
+                await self._enqueue_follow_up(job_id)
+            return Answer(200)
+        try:
+            call = await self._call(job)
+            tool = self._runner.registry.tool(call.tool)
+        except (NotFound, NotAllowed) as err:  # the tool or the user is gone
+            return await self._finish(job, None, _Result("", 0, error=err.code, message=str(err)))
+        claimed = await self._claim(job, tool)
+        if isinstance(claimed, Answer):
+            return claimed
+        outcome = await self._runner.run(call.tool, call.arguments, call.asker, key=call.key)
+        error = outcome.error
+        if error and error.retryable and claimed.data["attempts"] < MAX_ATTEMPTS:
+            return await self._again(claimed, error)
+        return await self._finish(claimed, tool, _packed(outcome))
+
+    async def _claim(self, job: Snapshot, tool: Tool) -> Snapshot | Answer:
+        now, data = self._clock(), job.data
+        if data["status"] == "running" and data["lease_until"] > now:
+            wait = (data["lease_until"] - now).total_seconds()
+            return Answer(503, retry_after=min(wait, 5.0))
+        if data["status"] == "running" and tool.risk != "read":
+            message = "That broke off in the middle. It may have happened: check before repeating."
+            failed = _Result(tool.connector, 0, error="vendor_unavailable", message=message)
+            return await self._finish(job, tool, failed)
+        changes: Data = {
+            "status": "running",
+            "attempts": data["attempts"] + 1,
+            "lease_until": now + dt.timedelta(seconds=tool.timeout_s * 3 + 10.0),
+        }
+        try:
+            (version,) = await self._store.commit(
+                Update(job.path, changes, if_version=job.version)
+            )
+        except Conflict:
+            return Answer(503, retry_after=1.0)
+        return Snapshot(job.path, {**data, **changes}, version)
+
+    async def _again(self, job: Snapshot, error: OdaiError) -> Answer:
+        await self._store.commit(Update(job.path, {"status": "queued"}))
+        retry_after = error.retry_after if isinstance(error, RateLimited) else None
+        return Answer(429 if isinstance(error, RateLimited) else 503, retry_after)
+
+    async def _finish(self, job: Snapshot, tool: Tool | None, result: _Result) -> Answer:
+        """Store the result once; the first to do so also opens the follow-up."""
+
+        async def work(transaction: Any) -> bool:
+            current = await transaction.get(job.path)
+            if current is None or current.data["status"] in _FINAL:
+                return False
+            sealer = await self._vault.open(job.data["uid"])
+            transaction.write(Update(job.path, {
+                "status": "failed" if result.error else "done",
+                "result": sealer.seal(job.path, "result", msgspec.json.encode(result)),
+                "waiter": "",
+            }))  # fmt: skip
+            return bool(current.data["follow_up"])
+
+        if await self._store.transact(work):
+            await self._enqueue_follow_up(job.id)
+        return Answer(200)
+
+    async def _enqueue_follow_up(self, job_id: str) -> None:
+        body = msgspec.json.encode({"job_id": job_id})
+        await self._tasks.enqueue(
+            Task(FOLLOW_UPS.name, FOLLOW_UP_PATH, body, name=f"follow-up-{job_id}")
+        )
+
+    # --- small parts ------------------------------------------------------------------------
+
+    async def _get(self, job_id: str) -> Snapshot:
+        job = await self._store.get(_path(job_id))
+        if job is None:
+            raise NotFound("That job is gone.")
+        return job
+
+    async def _call(self, job: Snapshot) -> _Call:
+        sealer = await self._vault.open(job.data["uid"])
+        blob = sealer.unseal(job.path, "call", job.data["call"])
+        return msgspec.json.decode(blob, type=_Call)
+
+    async def _outcome(self, job: Snapshot) -> Outcome:
+        sealer = await self._vault.open(job.data["uid"])
+        blob = sealer.unseal(job.path, "result", job.data["result"])
+        packed = msgspec.json.decode(blob, type=_Result)
+        providers = self._runner.registry.providers(job.data["tool"])
+        tool = next((t for t in providers if t.connector == packed.provider), providers[0])
+        return _unpacked(packed, tool)
+
+    async def _listen(self) -> None:
+        async with self._watching:
+            if self._watch is None:
+                query = Query("jobs", where=(("waiter", "==", self._instance),))
+                self._watch = await self._store.watch(query, self._heard)
+
+    def _heard(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if event := self._changed.get(change.path.rpartition("/")[2]):
+                event.set()
+
+    async def _wait_for_change(self, job_id: str) -> None:
+        changed = self._changed.setdefault(job_id, asyncio.Event())
+        try:
+            async with asyncio.timeout(_ASK_AGAIN_S):
+                await changed.wait()
+        except TimeoutError:
+            return
+        changed.clear()
+
+
+def _path(job_id: str) -> str:
+    return f"jobs/{job_id}"
+
+
+def _packed(outcome: Outcome) -> _Result:
+    packed = _Result(outcome.tool.connector, outcome.duration_ms)
+    if outcome.result:
+        packed.result = {
+            "response_type": outcome.result.response_type,
+            "data": outcome.result.data,
+            "summary": outcome.result.summary,
+            "sources": [[source.title, source.url] for source in outcome.result.sources],
+            "untrusted": outcome.result.untrusted,
+        }
+    elif outcome.error:
+        packed.error, packed.message = outcome.error.code, str(outcome.error)
+    return packed
+
+
+def _unpacked(packed: _Result, tool: Tool) -> Outcome:
+    if packed.result is None:
+        kind = _ERRORS.get(packed.error, VendorUnavailable)
+        return Outcome(tool, packed.duration_ms, error=kind(packed.message))
+    sources = tuple(Source(title, url) for title, url in packed.result.pop("sources"))
+    result = ToolResult(**packed.result, sources=sources)
+    return Outcome(tool, packed.duration_ms, result=result)
