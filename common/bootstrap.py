@@ -6,10 +6,11 @@ never imports a model library, and a title never imports KMS unless it unseals s
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from common.documents import now
 from common.errors import Misconfigured
@@ -17,14 +18,19 @@ from common.loop import LoopThread
 from common.settings import Settings
 
 if TYPE_CHECKING:
+    from common.assistant.approvals import Approvals
+    from common.assistant.audit import Audit
     from common.assistant.chats import Chats
+    from common.assistant.jobs import Jobs
     from common.assistant.routing import Router
     from common.assistant.turns import Turns
     from common.egress import Egress
     from common.events import Events
-    from common.identity import DevelopmentTokens, Tickets, Verifier
+    from common.identity import Callers, DevelopmentTokens, Tickets, Verifier
     from common.keys import KeyWrapper
     from common.store import Store
+    from common.tasks import Tasks
+    from common.tasks.embedded import Deliver, Delivery, Response
     from common.tools import Registry, ToolRunner
     from common.vault import Vault
 
@@ -32,10 +38,13 @@ if TYPE_CHECKING:
 class Services:
     """What the entry points use, each made once. `loop` runs every coroutine of the process."""
 
+    _of_process: ClassVar[Services | None] = None
+
     def __init__(self, settings: Settings, loop: LoopThread) -> None:
         self.settings = settings
         self.loop = loop
         self.clock = now
+        self.deliver: Deliver | None = None  # how the embedded queue reaches the functions
         self.instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
 
     @cached_property
@@ -98,6 +107,54 @@ class Services:
         return EmbeddedEvents()
 
     @cached_property
+    def tasks(self) -> Tasks:
+        """Makes requests later."""
+        from common.assistant.jobs import queues
+        from common.tasks.embedded import EmbeddedTasks
+
+        self._embedded_only("tasks")
+        return EmbeddedTasks(
+            self.settings.data_dir / "tasks.sqlite",
+            queues(self.registry),
+            self._deliver,
+            self.clock,
+        )
+
+    @cached_property
+    def callers(self) -> Callers:
+        """Recognises our own platform's calls."""
+        from common.identity import LocalCallers
+
+        self._embedded_only("callers")
+        return LocalCallers.open(
+            self.settings.data_dir, production=self.settings.production, clock=self.clock
+        )
+
+    @cached_property
+    def audit(self) -> Audit:
+        """Writes the audit trail."""
+        from common.assistant.audit import Audit
+
+        return Audit(self.store, self.vault, clock=self.clock)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """Runs slow calls elsewhere."""
+        from common.assistant.jobs import Jobs
+
+        return Jobs(
+            self.store, self.vault, self.tasks, self.runner,
+            clock=self.clock, instance=self.instance,
+        )  # fmt: skip
+
+    @cached_property
+    def approvals(self) -> Approvals:
+        """Keeps what waits for a user's yes."""
+        from common.assistant.approvals import Approvals
+
+        return Approvals(self.store, self.vault, self.registry, clock=self.clock)
+
+    @cached_property
     def development(self) -> DevelopmentTokens | None:
         """Makes and checks development tokens; None in production."""
         from common.identity import DevelopmentTokens
@@ -139,6 +196,7 @@ class Services:
     def turns(self) -> Turns:
         """Answers prompts. Loads `agents` and `openai` (2 s, 100 MB): the container alone does."""
         from common.assistant.orchestrator import Orchestrator
+        from common.assistant.turn import Means
         from common.assistant.turns import Turns
         from common.llm.provider import open_model
 
@@ -147,17 +205,49 @@ class Services:
             chats=self.chats,
             router=self.router,
             orchestrator=Orchestrator(self.registry, self.router, model),
-            runner=self.runner,
+            means=Means(self.runner, self.jobs, self.approvals, self.audit),
             events=self.events,
             clock=self.clock,
         )
 
+    @classmethod
+    def of_process(cls) -> Services:
+        """Return this process's services, made from its environment on first use."""
+        if cls._of_process is None:
+            cls(Settings.from_env(os.environ), LoopThread()).adopt()
+        assert cls._of_process is not None
+        return cls._of_process
+
+    def adopt(self) -> None:
+        """Be the services of this process, for its functions."""
+        Services._of_process = self
+
+    async def start_tasks(self) -> None:
+        """Let this process deliver what the embedded queue holds."""
+        from common.tasks.embedded import EmbeddedTasks
+
+        if isinstance(self.tasks, EmbeddedTasks):
+            self.tasks.start()
+
+    def sign_call(self) -> str:
+        """Return the Authorization header with which the embedded queue calls our functions."""
+        from common.identity import LocalCallers
+
+        if not isinstance(self.callers, LocalCallers):
+            raise Misconfigured("Only the embedded backend signs its own calls.")
+        return self.callers.sign()
+
     def close(self) -> None:
         """Close what was opened, then end the loop."""
-        for name in ("turns", "events", "tasks", "egress", "store", "keys"):
+        for name in ("jobs", "tasks", "events", "egress", "store", "keys"):
             if (part := self.__dict__.get(name)) and hasattr(part, "close"):
                 self.loop.run(part.close(), timeout=5.0)
         self.loop.stop()
+
+    async def _deliver(self, delivery: Delivery) -> Response:
+        if self.deliver is None:
+            raise Misconfigured("This process delivers no tasks: use `python -m run.local serve`.")
+        return await self.deliver(delivery)
 
     def _embedded_only(self, part: str) -> None:
         if self.settings.backend != "embedded":

@@ -1,7 +1,8 @@
 """Structured logs: one JSON object a line, with the trace it belongs to.
 
 The field names are those Cloud Logging reads (`severity`, `message`, the trace's), so that the same
-line is useful in a terminal and in the console. Callers pass facts as `extra` fields; message text, tokens and phone numbers have no place in any of them.
+line is useful in a terminal and in the console. Callers pass facts as `extra` fields; message text,
+tokens and phone numbers have no place in any of them.
 """
 
 from __future__ import annotations

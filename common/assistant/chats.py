@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,7 @@ from common.assistant.journal import Chunk, Entry, decode_entries, replay
 from common.assistant.protocol import Cursor
 from common.documents import Clock, Data
 from common.errors import Conflict, NotFound
-from common.store import Create, Delete, Query, Snapshot, Store, Update, Write
+from common.store import Create, Delete, Merge, Query, Snapshot, Store, Union, Update, Write
 from common.vault import Sealer, Vault
 
 LEASE_SECONDS = 30.0
@@ -45,6 +46,8 @@ class ChatState:
     version: str = ""
     running: str | None = None
     last: Cursor | None = None
+    tainted: bool = False  # it holds text written by strangers
+    granted: frozenset[str] = frozenset()  # tools the user always allows
     updated_at: dt.datetime | None = None
     history: list[tuple[str, list[Item]]] = field(default_factory=list)  # (turn id, its items)
 
@@ -96,8 +99,15 @@ class Chats:
         Raises NotFound where it is another user's: whether it exists is not theirs to know.
         """
         state = ChatState(id=chat_id, uid=uid, sealer=await self._vault.open(uid))
+        user = await self._store.get(documents.user(uid))
+        state.granted = frozenset(user.data.get("granted", ())) if user else frozenset()
         await self.refresh(state)
         return state
+
+    async def grant(self, state: ChatState, tool: str) -> None:
+        """Note that the user always allows `tool`."""
+        await self._store.commit(Merge(documents.user(state.uid), {"granted": Union((tool,))}))
+        state.granted |= {tool}
 
     async def refresh(self, state: ChatState) -> None:
         """Read the chat again, and its history where it has moved on."""
@@ -169,12 +179,16 @@ class Chats:
         status: str,
         usage: dict[str, int],
         title: str | None = None,
+        tainted: bool = False,
+        also: Sequence[Write] = (),
     ) -> None:
-        """Store how the turn ended and release the chat, in one commit."""
+        """Store how the turn ended and release the chat, in one commit with `also`."""
         now = self._clock()
         items_path = f"{documents.items(state.id)}/{turn_id}"
         chunk_write = self._chunk(state, turn_id, chunk)
         chat_changes: Data = {"running": None, "updated_at": now, "last_seq": chunk.last}
+        if tainted and not state.tainted:
+            chat_changes["tainted"] = True
         if title is not None:
             chat_changes["title"] = self._seal(state, documents.chat(state.id), "title", title)
         writes: list[Write] = [
@@ -185,6 +199,7 @@ class Chats:
             ),
             Update(items_path, self._items_data(state, items_path, items)),
             chunk_write,
+            *also,
         ]
         try:
             versions = await self._store.commit(*writes)
@@ -194,6 +209,7 @@ class Chats:
                 raise
             await self.refresh(state)
         state.running, state.last = None, Cursor(turn_id, chunk.last)
+        state.tainted |= tainted
         state.title = state.title if title is None else title
         state.history = [pair for pair in state.history if pair[0] != turn_id]
         state.history.append((turn_id, items))
@@ -391,6 +407,7 @@ class Chats:
         state.title = title.decode()
         state.version = snapshot.version
         state.running = data["running"]
+        state.tainted = data.get("tainted", False)
         state.updated_at = data["updated_at"]
         state.last = Cursor(data["last_turn"], data["last_seq"])
 

@@ -224,6 +224,13 @@ class Jobs:
             job.data["chat_id"], job.data["uid"], job.data["tool"], await self._outcome(job)
         )
 
+    async def enqueue_decision(self, approval_id: str, uid: str) -> None:
+        """Have a decision acted on, at least once, whatever happens to this process."""
+        body = msgspec.json.encode({"approval_id": approval_id, "uid": uid})
+        await self._tasks.enqueue(
+            Task(FOLLOW_UPS.name, FOLLOW_UP_PATH, body, name=f"approval-{approval_id}")
+        )
+
     async def close(self) -> None:
         """Stop listening."""
         if self._watch:
@@ -270,9 +277,7 @@ class Jobs:
             "lease_until": now + dt.timedelta(seconds=tool.timeout_s * 3 + 10.0),
         }
         try:
-            (version,) = await self._store.commit(
-                Update(job.path, changes, if_version=job.version)
-            )
+            (version,) = await self._store.commit(Update(job.path, changes, if_version=job.version))
         except Conflict:
             return Answer(503, retry_after=1.0)
         return Snapshot(job.path, {**data, **changes}, version)

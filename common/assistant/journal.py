@@ -95,6 +95,7 @@ class TurnJournal:
         self._taken = self.last  # handed to a commit up to here
         self._chunks = chunks
         self._pending_singles = 0
+        self._refused: Chunk | None = None
         self._store_chunk = store_chunk
         self._on_visible = on_visible
         self._loop = asyncio.get_running_loop()
@@ -137,6 +138,9 @@ class TurnJournal:
 
         The caller stores it in a commit of its own, then calls `stored` or `untake`.
         """
+        if self._refused:
+            chunk, self._refused = self._refused, None
+            return chunk
         if self._taken == self.last:
             return None
         first, last = self._taken + 1, self.last
@@ -144,9 +148,12 @@ class TurnJournal:
         self._chunks += 1
         return Chunk(self._chunks, first, last, encode_entries(_between(self.entries, first, last)))
 
-    def untake(self) -> None:
-        """Note that the commit failed: what it took will be taken again."""
-        self._taken = self._durable
+    def untake(self, chunk: Chunk) -> None:
+        """Note that the commit failed: the same piece, under the same number, is taken next.
+
+        It may have been stored without our hearing of it, and numbers without a gap are the fence.
+        """
+        self._refused = chunk
 
     def stored(self, last: int) -> None:
         """Note that everything up to `last` is durable, and show what waited for that."""
@@ -158,12 +165,17 @@ class TurnJournal:
         self._advance()
 
     async def settle(self) -> None:
-        """Wait until no chunk is being stored, and start no other by itself."""
+        """Wait until no chunk is being stored, and start no other by itself.
+
+        One that failed before is stored now; raises the store's error where it fails again.
+        """
         if self._timer:
             self._timer.cancel()
             self._timer = None
         while self._flushing and not self._flushing.done():
             await asyncio.wait([self._flushing])
+        if self._refused:
+            await self._flush()
 
     async def flush(self) -> None:
         """Store what is not stored yet; raises the store's error once its retries are spent."""
@@ -218,7 +230,9 @@ class TurnJournal:
 
     async def _flush_until_durable(self) -> None:
         # What arrives while a chunk is being written goes out with the next one.
-        while self._taken < self.last and (self._pending_singles or self._timer is None):
+        while (self._refused or self._taken < self.last) and (
+            self._pending_singles or self._timer is None
+        ):
             try:
                 await self._flush()
             except OdaiError as err:
@@ -234,7 +248,7 @@ class TurnJournal:
         try:
             await self._store_chunk(chunk)
         except OdaiError:
-            self.untake()
+            self.untake(chunk)
             raise
         self.stored(chunk.last)
 

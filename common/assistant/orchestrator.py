@@ -14,7 +14,15 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from agents import Agent, FunctionTool, Handoff, Model, RunContextWrapper, handoff
+from agents import (
+    Agent,
+    FunctionTool,
+    Handoff,
+    Model,
+    RunContextWrapper,
+    ToolsToFinalOutputResult,
+    handoff,
+)
 
 from common.assistant.routing import Choice, Router
 from common.tools import Entry, Registry, Tool
@@ -54,6 +62,9 @@ class Run(Protocol):
     async def call(self, tool: Tool, arguments: str, call_id: str) -> str:
         """Run a tool for the model; returns the JSON text it reads."""
 
+    def paused(self) -> bool:
+        """Whether the run ends after this step, because something waits for the user."""
+
     def speaker(self, name: str) -> None:
         """Another agent speaks from here on."""
 
@@ -82,6 +93,7 @@ class Orchestrator:
             name=NAME,
             instructions=f"{_INSTRUCTIONS}\n{about}{_off_line(choice.off)}",
             model=self._model,
+            tool_use_behavior=_pause,
             tools=[self._tool(tool) for e in entries for tool in e.tools if tool.risk == "read"],
         )
         specialists = [self._specialist(entry, about) for entry in entries]
@@ -103,6 +115,7 @@ class Orchestrator:
             name=entry.connector.name,
             instructions=f"{text}\n{about}",
             model=self._model,
+            tool_use_behavior=_pause,
             tools=[self._tool(tool) for tool in entry.tools],
         )
 
@@ -164,6 +177,11 @@ def _function_tool(tool: Tool) -> FunctionTool:
         params_json_schema=tool.parameters.schema,
         on_invoke_tool=invoke,
     )
+
+
+def _pause(context: RunContextWrapper[Run], _: Any) -> ToolsToFinalOutputResult:
+    """End the run after tools that need the user's yes, without asking the model again."""
+    return ToolsToFinalOutputResult(is_final_output=context.context.paused(), final_output="")
 
 
 def _handoff(agent: Agent[Run], name: str, description: str) -> Handoff[Run, Any]:

@@ -56,10 +56,14 @@ class Stop(msgspec.Struct, tag_field="type", tag="stop", frozen=True):
 
 
 class Approve(msgspec.Struct, tag_field="type", tag="approve", frozen=True):
-    """Let a paused action happen, with edited arguments if given."""
+    """Let a paused action happen, with edited arguments if given.
+
+    `always` lets the same tool write to the user's own data without asking from then on.
+    """
 
     approval_id: str
     arguments: dict[str, Any] | None = None
+    always: bool = False
 
 
 class Deny(msgspec.Struct, tag_field="type", tag="deny", frozen=True):

@@ -11,9 +11,12 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
+from common.assistant.approvals import Decided
 from common.assistant.chats import ChatState
+from common.assistant.jobs import Finished
 from common.assistant.journal import TurnJournal
 from common.assistant.protocol import Event, Prompt, encode_event
 from common.assistant.turn import Turn
@@ -44,6 +47,19 @@ class Viewer(Protocol):
         """Close its connection."""
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a turn is asked for: a prompt, a slow call's result to tell, or a decision to act on.
+
+    `replaces` names the turn that this one takes the place of.
+    """
+
+    prompt: Prompt
+    replaces: str | None = None
+    finished: Finished | None = None
+    decided: Decided | None = None
+
+
 class Room:
     """One chat in this process."""
 
@@ -51,7 +67,7 @@ class Room:
         self.state = state
         self.viewers: set[Viewer] = set()
         self.journals: OrderedDict[str, TurnJournal] = OrderedDict()
-        self.queue: deque[tuple[Prompt, str | None]] = deque()  # and the turn it replaces
+        self.queue: deque[Request] = deque()
         self.prompt_ids: OrderedDict[str, None] = OrderedDict()
         self.turn: Turn | None = None
         self.worker: asyncio.Task[None] | None = None

@@ -1,7 +1,8 @@
 """One running turn: hears the model, runs its tools, and writes both into the journal.
 
 It is the `Sink` of the model (deltas, finished outputs) and the `Run` of the agents (tool calls,
-handoffs). It also remembers the items itself, since a run that is stopped or fails hands nothing
+handoffs). A call that needs the user's yes is not made: it becomes a proposal, and the run ends
+there. It also remembers the items itself, since a run that is stopped or fails hands nothing
 back: what was said and what tools found must survive that.
 """
 
@@ -9,50 +10,85 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from common.assistant.approvals import Approvals, Decided, Proposal
+from common.assistant.audit import Audit
+from common.assistant.authority import Trust, must_ask
 from common.assistant.chats import Item
+from common.assistant.jobs import Jobs, Status
 from common.assistant.journal import TurnJournal
 from common.assistant.orchestrator import NAME
 from common.assistant.protocol import (
     AgentUpdated,
+    ApprovalDecided,
+    ApprovalRequired,
     Handoff,
+    Job,
     LlmResponse,
     ToolCall,
     ToolOutput,
 )
-from common.errors import NotAllowed, OdaiError
+from common.errors import InvalidInput, OdaiError
 from common.tools import Asker, Entry, Outcome, Tool, ToolRunner
 
+PATIENCE = 20.0  # seconds a turn waits for a slow call before it answers without it
+_WAITING = json.dumps({"status": "waiting_for_approval", "message": "The user is being asked."})
+_LATER = json.dumps({
+    "status": "running",
+    "message": "This takes longer. The user is told the result when it is there.",
+})  # fmt: skip
 _STOPPED = json.dumps({"error": "stopped", "message": "The user stopped this before it ended."})
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What turns act with."""
+
+    runner: ToolRunner
+    jobs: Jobs
+    approvals: Approvals
+    audit: Audit
+
+
 class Turn:
-    """A turn while it runs, for `asker`."""
+    """A turn while it runs, for `asker`, begun by `item`: a prompt, or news for the model."""
 
     def __init__(
         self,
         journal: TurnJournal,
-        prompt: str,
+        item: Item,
         *,
-        runner: ToolRunner,
+        means: Means,
         asker: Asker,
+        trust: Trust,
+        granted: Collection[str] = (),
     ) -> None:
         self.journal = journal
-        self.prompt = prompt
         self.agent = NAME
-        self.items: list[Item] = [{"role": "user", "content": prompt}]
+        self.items: list[Item] = [item]
+        self.pending: list[Proposal] = []
         self.used: dict[str, Entry] = {}
         self.usage: dict[str, int] = {}
         self.task: asyncio.Task[Any] | None = None
         self.stopped = False
-        self._runner = runner
+        self._means = means
+        self._runner = means.runner
         self._asker = asker
+        self._trust = trust
+        self._granted = granted
         self._unsaid: list[str] = []
         self._calling: dict[str, Tool] = {}  # by call id, told to have started and not ended
         journal.agent = self.agent
+
+    @property
+    def tainted(self) -> bool:
+        """Whether the run has read text written by strangers."""
+        return self._trust.tainted
 
     @property
     def id(self) -> str:
@@ -84,22 +120,15 @@ class Turn:
 
     async def call(self, tool: Tool, arguments: str, call_id: str) -> str:
         """Run a tool, telling its start and its end; returns the JSON text the model reads."""
-        self.journal.event(
-            ToolCall(tool.name, tool.progress, self.agent, call_id, _readable(arguments))
+        text = self._proposed(tool, arguments, call_id) or await self._made(
+            tool, arguments, call_id
         )
-        self._calling[call_id] = tool
-        if tool.risk == "read":
-            key = f"{self.id}:{call_id}"
-            outcome = await self._runner.run(tool.name, arguments, self._asker, key=key)
-        else:
-            outcome = Outcome(tool, 0, error=NotAllowed("That needs your approval first."))
-        entry = self._runner.registry.entry_of(outcome.tool)
-        self.used.setdefault(entry.slug, entry)
-        if self._calling.pop(call_id, None):
-            self.journal.event(self._told(outcome, entry, call_id))
-        text = outcome.for_model()
         self.items.append({"type": "function_call_output", "call_id": call_id, "output": text})
         return text
+
+    def paused(self) -> bool:
+        """Whether the run ends here, because something waits for the user."""
+        return bool(self.pending)
 
     def speaker(self, name: str) -> None:
         """The agent that speaks hands the conversation to `name`."""
@@ -107,6 +136,106 @@ class Turn:
         self.journal.event(Handoff(name, before))
         self.journal.agent = name
         self.journal.event(AgentUpdated(name, name, name))
+
+    # --- what the user decided --------------------------------------------------------------
+
+    async def carry_out(self, decided: Decided) -> None:
+        """Do what the user approved, once, and tell the model; or tell it of the refusal."""
+        proposal, decision = decided.proposal, decided.decision
+        self.journal.event(ApprovalDecided(proposal.id, decision, decided.reason))
+        if decision != "approved":
+            self._news(f"The user decided about {proposal.tool}: {decision}. {decided.reason}")
+            return
+        approvals, uid = self._means.approvals, self._asker.uid
+        if not await approvals.claim(proposal.id, uid, self.id):
+            raise InvalidInput("That action was carried out already.")
+        row = await self._means.audit.begin(uid, proposal.tool, details=proposal.arguments)
+        tool = self._runner.registry.tool(proposal.tool)
+        text = await self._made(tool, proposal.arguments, proposal.call_id)
+        await approvals.close(proposal.id, known=True)
+        failed = msgspec.json.decode(text).get("error")
+        await self._means.audit.complete(row, failed or "done")
+        self._news(f"The user approved {proposal.tool}. Its result: {text}")
+
+    def tell_pending(self) -> None:
+        """Tell what waits for the user's yes."""
+        for proposal in self.pending:
+            tool = self._runner.registry.tool(proposal.tool)
+            self.journal.event(
+                ApprovalRequired(
+                    approval_id=proposal.id,
+                    tool=proposal.tool,
+                    title=tool.description.partition("\n")[0].rstrip("."),
+                    arguments=_readable(proposal.arguments),
+                    risk=tool.risk,
+                    expires_at=proposal.expires_at.isoformat(),
+                    call_id=proposal.call_id,
+                    editable=list(tool.parameters.schema["properties"]),
+                )
+            )
+
+    def _news(self, text: str) -> None:
+        self.items.append({"role": "developer", "content": text})
+
+    # --- one call ---------------------------------------------------------------------------
+
+    def _proposed(self, tool: Tool, arguments: str, call_id: str) -> str | None:
+        """Propose the call where the user must be asked; None where it may be made."""
+        if not must_ask(tool, arguments, self._trust, granted=self._granted):
+            return None
+        try:
+            tool.parameters.parse(arguments)
+        except InvalidInput as err:
+            # Nobody is asked to approve what cannot run: the model corrects it first.
+            return Outcome(tool, 0, error=err).for_model()
+        self.pending.append(self._means.approvals.propose(call_id, tool.name, arguments))
+        return _WAITING
+
+    async def _made(self, tool: Tool, arguments: str, call_id: str) -> str:
+        self.journal.event(
+            ToolCall(tool.name, tool.progress, self.agent, call_id, _readable(arguments))
+        )
+        self._calling[call_id] = tool
+        if tool.slow:
+            outcome = await self._slowly(tool, arguments, call_id)
+        else:
+            key = f"{self.id}:{call_id}"
+            outcome = await self._runner.run(tool.name, arguments, self._asker, key=key)
+        if outcome is None:
+            del self._calling[call_id]
+            self.journal.event(_later(tool, self.agent, call_id))
+            return _LATER
+        self._trust.note(outcome)
+        entry = self._runner.registry.entry_of(outcome.tool)
+        self.used.setdefault(entry.slug, entry)
+        if self._calling.pop(call_id, None):
+            self.journal.event(self._told(outcome, entry, call_id))
+        return outcome.for_model()
+
+    async def _slowly(self, tool: Tool, arguments: str, call_id: str) -> Outcome | None:
+        """Run a tool as a job; None where its result comes later, in a turn of its own."""
+        jobs = self._means.jobs
+        try:
+            tool.parameters.parse(arguments)
+            job_id = await jobs.start(
+                tool, arguments, self._asker,
+                chat_id=self.journal.chat_id, turn_id=self.id, call_id=call_id,
+            )  # fmt: skip
+        except OdaiError as err:
+            return Outcome(tool, 0, error=err)
+
+        def tell(status: Status) -> None:
+            self.journal.event(Job(job_id, call_id, tool.name, status, tool.progress))
+
+        tell("queued")
+        try:
+            outcome = await jobs.outcome(job_id, patience=PATIENCE, on_status=tell)
+            outcome = outcome or await jobs.leave(job_id)
+        except OdaiError as err:
+            outcome = Outcome(tool, 0, error=err)
+        if outcome:
+            tell("done" if outcome.ok else "failed")
+        return outcome
 
     # --- what is left when a run did not end by itself --------------------------------------
 
@@ -150,6 +279,18 @@ class Turn:
             summary=outcome.summary,
             sources=[{"title": s.title, "url": s.url} for s in result.sources] if result else [],
         )
+
+
+def _later(tool: Tool, agent: str, call_id: str) -> ToolOutput:
+    summary = "This takes a while. I will tell you when it is done."
+    return ToolOutput(
+        output={
+            "response_type": "job_pending", "agent_name": agent, "friendly_name": tool.name,
+            "response": {"message": summary}, "display_response": True,
+        },
+        current_agent=agent, call_id=call_id, ok=True, duration_ms=round(PATIENCE * 1000),
+        summary=summary, sources=[],
+    )  # fmt: skip
 
 
 def _text(message: Any) -> str:

@@ -14,6 +14,8 @@ from typing import Any, Literal, TypeAlias
 import agents
 from agents import ModelSettings, RunConfig, Runner
 
+from common.assistant.approvals import Decided
+from common.assistant.authority import Trust
 from common.assistant.chats import (
     LEASE_SECONDS,
     ChatBusy,
@@ -27,7 +29,9 @@ from common.assistant.journal import Chunk, Deltas, Entry, TurnJournal, replay
 from common.assistant.orchestrator import Orchestrator
 from common.assistant.protocol import (
     SUBPROTOCOL,
+    Approve,
     Cursor,
+    Deny,
     DeviceLocation,
     Edit,
     EndOfStream,
@@ -40,11 +44,11 @@ from common.assistant.protocol import (
     Title,
     TurnStarted,
 )
-from common.assistant.room import Room, Viewer
+from common.assistant.room import Request, Room, Viewer
 from common.assistant.routing import Router
 from common.assistant.suggestions import suggest
 from common.assistant.titles import title_of
-from common.assistant.turn import Turn
+from common.assistant.turn import Means, Turn
 from common.documents import Clock, new_id
 from common.errors import (
     Conflict,
@@ -59,14 +63,16 @@ from common.llm.failures import translated
 from common.llm.offline import OfflinePlanner
 from common.llm.relay import RelayModel, sink
 from common.log import get_logger
-from common.tools import Asker, Location, ToolRunner
+from common.store import Write
+from common.tools import Asker, Location
 
 log = get_logger(__name__)
 
 MAX_STEPS = 12  # model calls in one turn
 MAX_QUEUED = 20  # prompts waiting in one chat
 _STORE_ATTEMPTS = 4
-Status: TypeAlias = Literal["done", "stopped", "failed"]
+_END_ATTEMPTS = 9  # about 25 s: a turn that cannot be closed is taken over after its lease
+Status: TypeAlias = Literal["done", "stopped", "waiting_for_approval", "failed"]
 
 _CONFIG = RunConfig(
     tracing_disabled=True,  # the SDK's tracing would send prompts to a third party
@@ -84,14 +90,14 @@ class Turns:
         chats: Chats,
         router: Router,
         orchestrator: Orchestrator,
-        runner: ToolRunner,
+        means: Means,
         events: Events,
         clock: Clock,
     ) -> None:
         self._chats = chats
         self._router = router
         self._orchestrator = orchestrator
-        self._runner = runner
+        self._means = means
         self._events = events
         self._clock = clock
         self._rooms: dict[tuple[str, str], asyncio.Task[Room]] = {}
@@ -101,7 +107,7 @@ class Turns:
     async def warm_up(self) -> None:
         """Make what the first turn would otherwise wait for: tool schemas and a stub run."""
         self._orchestrator.build_tools()
-        planner = RelayModel(OfflinePlanner(self._runner.registry, clock=self._clock))
+        planner = RelayModel(OfflinePlanner(self._means.runner.registry, clock=self._clock))
         sink.set(_Silence())
         await Runner.run(agents.Agent(name="warm-up", model=planner), "hello", run_config=_CONFIG)
 
@@ -153,11 +159,7 @@ class Turns:
             raise RateLimited("Too many messages are waiting. Let me answer some first.")
         if prompt.id and not room.remember(prompt.id):
             return
-        room.queue.append((prompt, replaces))
-        if room.worker is None:
-            room.users += 1
-            room.worker = self._spawn(self._work(room))
-        else:
+        if self._enqueue(room, Request(prompt, replaces=replaces)):
             room.say(PromptQueued(prompt.id, len(room.queue)))
 
     async def ask_again(self, room: Room, request: Regenerate | Edit) -> None:
@@ -165,6 +167,43 @@ class Turns:
         turn = await self._chats.turn(room.state, request.message_id)
         text = request.text if isinstance(request, Edit) else turn.prompt
         self.prompt(room, Prompt(text), replaces=turn.id)
+
+    async def decide(self, room: Room, frame: Approve | Deny) -> None:
+        """Take the user's decision about a waiting action, once, and act on it."""
+        approve = isinstance(frame, Approve)
+        decided = await self._means.approvals.decide(
+            frame.approval_id,
+            room.state.uid,
+            approve=approve,
+            arguments=frame.arguments if isinstance(frame, Approve) else None,
+            reason=frame.reason if isinstance(frame, Deny) else "",
+        )
+        if isinstance(frame, Approve) and frame.always and decided.decision == "approved":
+            await self._chats.grant(room.state, decided.proposal.tool)
+        # Whatever happens to this process, the decision is acted on; whoever is first begins it.
+        await self._means.jobs.enqueue_decision(decided.proposal.id, room.state.uid)
+        if decided.chat_id == room.state.id:
+            self._act_on(room, decided)
+
+    async def follow_up(self, *, uid: str, job_id: str = "", approval_id: str = "") -> None:
+        """Open the turn that tells a job's result or acts on a decision, wherever it came from.
+
+        Returns once that turn has begun or is known to have begun before.
+        """
+        if job_id:
+            finished = await self._means.jobs.finished(job_id)
+            request = Request(Prompt("", f"job:{job_id}"), finished=finished)
+            chat_id = finished.chat_id
+        else:
+            decided = await self._means.approvals.get(approval_id, uid)
+            request = Request(Prompt("", f"approval:{approval_id}"), decided=decided)
+            chat_id = decided.chat_id
+        room = await self.enter(chat_id, uid)
+        try:
+            if room.remember(request.prompt.id):
+                self._enqueue(room, request)
+        finally:
+            self.leave(room)
 
     def stop(self, room: Room, turn_id: str = "") -> None:
         """Stop the running turn (or only `turn_id`), keeping what was said."""
@@ -212,9 +251,10 @@ class Turns:
     async def _work(self, room: Room) -> None:
         try:
             while room.queue:
-                prompt, replaces = room.queue.popleft()
+                request = room.queue.popleft()
+                prompt = request.prompt
                 try:
-                    await self._turn(room, prompt, replaces)
+                    await self._turn(room, request)
                 except OdaiError as err:
                     room.prompt_ids.pop(prompt.id, None)
                     room.say(_error(err))
@@ -227,26 +267,49 @@ class Turns:
             room.worker = None
             self.leave(room)
 
-    async def _turn(self, room: Room, prompt: Prompt, replaces: str | None) -> None:
+    def _enqueue(self, room: Room, request: Request) -> bool:
+        """Put a request in line; True where it has to wait."""
+        room.queue.append(request)
+        if room.worker is not None:
+            return True
+        room.users += 1
+        room.worker = self._spawn(self._work(room))
+        return False
+
+    def _act_on(self, room: Room, decided: Decided) -> None:
+        prompt = Prompt("", f"approval:{decided.proposal.id}")
+        if room.remember(prompt.id):
+            self._enqueue(room, Request(prompt, decided=decided))
+
+    async def _turn(self, room: Room, request: Request) -> None:
         last = room.state.last.turn_id if room.state.last else ""
         journal = self._journal(room, new_id(after=last))
-        turn = Turn(journal, prompt.text, runner=self._runner, asker=self._asker(room))
         earlier = _prompts(room.state.input_items())
+        prompt = request.prompt
+        turn = Turn(
+            journal,
+            _first_item(request),
+            means=self._means,
+            asker=request.decided.asker if request.decided else self._asker(room),
+            trust=Trust("\n".join([*earlier, prompt.text]), tainted=room.state.tainted),
+            granted=room.state.granted,
+        )
         room.turn = turn  # from here on it may be stopped
         try:
-            if not await self._begin(room, turn, prompt, replaces):
+            if not await self._begin(room, turn, request):
                 return
             heart = self._spawn(self._renew(room, turn))
             try:
-                status = await self._answer(room, turn, earlier)
+                status = await self._answer(room, turn, request, earlier)
             finally:
                 heart.cancel()
         finally:
             room.turn = None
         await self._end(room, turn, status, asked=[*earlier, prompt.text])
 
-    async def _begin(self, room: Room, turn: Turn, prompt: Prompt, replaces: str | None) -> bool:
+    async def _begin(self, room: Room, turn: Turn, request: Request) -> bool:
         """Store the turn's start; False where this prompt was answered before."""
+        prompt, replaces = request.prompt, request.replaces
         turn.journal.event(TurnStarted(prompt.text, turn.id, prompt.id))
         chunk = turn.journal.take_unstored()
         assert chunk is not None  # it holds turn_started
@@ -270,10 +333,10 @@ class Turns:
         turn.journal.stored(chunk.last)
         return True
 
-    async def _answer(self, room: Room, turn: Turn, earlier: list[str]) -> Status:
+    async def _answer(self, room: Room, turn: Turn, request: Request, earlier: list[str]) -> Status:
         if turn.stopped:
             return "stopped"
-        turn.task = asyncio.create_task(self._run(room, turn, earlier))
+        turn.task = asyncio.create_task(self._run(room, turn, request, earlier))
         try:
             await turn.task
         except asyncio.CancelledError:
@@ -298,12 +361,15 @@ class Turns:
             turn.tell_cut_off()
             turn.journal.event(_error(OdaiError("Something went wrong on our side. Try again.")))
             return "failed"
-        return "done"
+        return "waiting_for_approval" if turn.pending else "done"
 
-    async def _run(self, room: Room, turn: Turn, earlier: list[str]) -> None:
+    async def _run(self, room: Room, turn: Turn, request: Request, earlier: list[str]) -> None:
         sink.set(turn)
-        agent = self._agent(room, turn.prompt, earlier)
-        history: list[Any] = room.state.input_items()
+        if request.decided:
+            await turn.carry_out(request.decided)
+        begun = len(turn.items)
+        agent = self._agent(room, request.prompt.text or (earlier or [""])[-1], earlier)
+        history: list[Any] = [*room.state.input_items(), *turn.items[1:]]
         try:
             with translated():
                 result = await Runner.run(
@@ -314,7 +380,7 @@ class Turns:
                 raise VendorRejected("That took too many steps. Ask for one part of it.") from err
             raise
         # The SDK's items are typed dicts; ours are stored as plain JSON.
-        turn.items = [dict(item) for item in result.to_input_list()[len(history) - 1 :]]
+        turn.items = [dict(item) for item in result.to_input_list()[len(history) - begun :]]
         used = result.context_wrapper.usage
         turn.usage = {
             "requests": used.requests,
@@ -325,11 +391,15 @@ class Turns:
 
     async def _end(self, room: Room, turn: Turn, status: Status, *, asked: list[str]) -> None:
         journal = turn.journal
-        await journal.settle()
-        journal.event(EndOfStream(status, turn.usage))  # stored by the commit below, or not at all
-        title = title_of(turn.prompt) if not room.state.title else None
+        proposals = await self._proposals(turn, room)
+        await self._retrying(journal.settle, attempts=_END_ATTEMPTS)
+        # Nothing is awaited from here to the commit, which stores these events or none of them.
+        if status == "waiting_for_approval":
+            turn.tell_pending()
+        journal.event(EndOfStream(status, turn.usage))
+        title = title_of(asked[-1]) if asked[-1] and not room.state.title else None
         self._afterthoughts(turn, status, title, asked)
-        items = turn.items if status == "done" else turn.kept_items()
+        items = turn.kept_items() if status in ("stopped", "failed") else turn.items
         chunk = journal.take_unstored()
         assert chunk is not None  # it holds end_of_stream
         await self._retrying(
@@ -341,10 +411,22 @@ class Turns:
                 status=status,
                 usage=turn.usage,
                 title=title,
-            )
+                tainted=turn.tainted,
+                also=proposals,
+            ),
+            attempts=_END_ATTEMPTS,
         )
         journal.stored(chunk.last)
         self._spawn(self._publish(room, turn, status))
+
+    async def _proposals(self, turn: Turn, room: Room) -> list[Write]:
+        asker = self._asker(room)
+        return [
+            await self._means.approvals.write(
+                proposal, asker, chat_id=room.state.id, turn_id=turn.id
+            )
+            for proposal in turn.pending
+        ]
 
     def _afterthoughts(
         self, turn: Turn, status: Status, title: str | None, asked: list[str]
@@ -382,11 +464,24 @@ class Turns:
         if room.state.running:
             room.users += 1
             self._spawn(self._recover(room))
+        else:
+            await self._resume_decided(room)
         return room
+
+    async def _resume_decided(self, room: Room) -> None:
+        """Act on what was decided before a process died; what had begun is not begun again."""
+        for decided, status in await self._means.approvals.unfinished(
+            room.state.id, room.state.uid
+        ):
+            if status == "approved":
+                self._act_on(room, decided)
+            else:
+                await self._means.approvals.close(decided.proposal.id, known=False)
 
     async def _recover(self, room: Room) -> None:
         try:
             await self._recovered(room)
+            await self._resume_decided(room)
         except OdaiError as err:
             log.error("turn not recovered", extra={"code": err.code, "chat_id": room.state.id})
         finally:
@@ -410,7 +505,7 @@ class Turns:
         entries, chunks = await self._chats.entries(room.state, record.id)
         journal = self._journal(room, record.id, entries, chunks)
         text = "".join(t for e in entries if isinstance(e, Deltas) for t in e.texts)
-        items: list[Item] = [{"role": "user", "content": record.prompt}]
+        items = [*dict(room.state.history).get(record.id, [])]
         if text:
             items.append({"role": "assistant", "content": text})
         room.open_journal(journal)
@@ -514,16 +609,18 @@ class Turns:
             lease_until=now + dt.timedelta(seconds=LEASE_SECONDS),
         )
 
-    async def _retrying(self, commit: Callable[[], Awaitable[None]]) -> None:
+    async def _retrying(
+        self, commit: Callable[[], Awaitable[None]], *, attempts: int = _STORE_ATTEMPTS
+    ) -> None:
         """Commit, a few times where the store is away for a moment."""
-        for attempt in range(_STORE_ATTEMPTS):
+        for attempt in range(attempts):
             try:
                 return await commit()
             except OdaiError as err:
                 passing = err.retryable and not isinstance(err, Conflict)
-                if not passing or attempt == _STORE_ATTEMPTS - 1:
+                if not passing or attempt == attempts - 1:
                     raise
-                await asyncio.sleep(0.1 * 2**attempt)
+                await asyncio.sleep(min(0.1 * 2**attempt, 5.0))
 
     def _spawn(self, work: Any) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
@@ -544,6 +641,18 @@ class _Silence:
 
 def _error(err: OdaiError) -> ErrorEvent:
     return ErrorEvent(err.code, str(err), err.retryable)
+
+
+def _first_item(request: Request) -> Item:
+    """Return what begins the turn's items: the prompt, or news that the model did not ask for."""
+    if finished := request.finished:
+        result = finished.outcome.for_model()
+        text = f"The slow call of {finished.tool} has ended. Tell the user its result: {result}"
+        return {"role": "developer", "content": text}
+    if decided := request.decided:
+        text = f"The user decided about {decided.proposal.tool}: {decided.decision}."
+        return {"role": "developer", "content": text}
+    return {"role": "user", "content": request.prompt.text}
 
 
 def _prompts(items: list[Item]) -> list[str]:

@@ -13,15 +13,12 @@ November 2026:
 from __future__ import annotations
 
 import datetime as dt
-import re
-from decimal import Decimal
-from typing import Annotated, Any, TypeAlias, TypedDict
+from collections.abc import Sequence
+from typing import Any
 
-from msgspec import Meta
-
-from common.errors import InvalidInput, NotFound, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
-from common.tools.reading import calendar_date, number, record, records, spoken_date, text
+from common.tools import Connector, Source, ToolContext
+from common.tools.currency import CurrencyVendor, Dated, currency_tools, no_rate, rate
+from common.tools.reading import record, records, text
 
 CONNECTOR = Connector(
     name="Frankfurter",
@@ -38,147 +35,47 @@ CONNECTOR = Connector(
         "rupees", "peso", "yuan", "forex", "usd", "eur", "gbp", "jpy", "chf", "cad", "aud",
     ),
     hosts=("api.frankfurter.dev",),
-    capability="exchange_rates",
-    rank=10,
+    capability="currency",
+    rank=90,
     attribution="Rates: Frankfurter, from central banks",
     licence="Free use; reference rates, not tradable prices",
 )
 
 API = "https://api.frankfurter.dev/v2"
 SOURCE = Source("Frankfurter: central banks' reference rates", "https://frankfurter.dev/")
-MAJOR = ("USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "CNY", "INR", "MXN")
-# Decimal places of money that does not have two.
-PLACES = dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF", "XPF"), 0)
-PLACES |= dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3)
-
-Amount: TypeAlias = Annotated[float, Meta(gt=0, le=1e15)]
-
-
-class Rate(TypedDict):
-    """What one unit of the base buys of `currency`, as published on `date`."""
-
-    currency: str
-    rate: str
-    date: str
 
 
 async def _get(ctx: ToolContext, path: str, asked: str, **params: str) -> Any:
     """Return the JSON of a call; NotFound, naming what was `asked`, where there is no such rate."""
     reply = await ctx.http.get(f"{API}{path}", params=params, expect=(404, 422))
     if reply.status >= 400:
-        raise NotFound(
-            f"No rate is published for {asked}. Check the three-letter currency codes and the date."
-        )
+        raise no_rate(asked)
     return reply.json()
 
 
-def _code(value: str, field: str) -> str:
-    code = value.strip().upper()
-    if not re.fullmatch("[A-Z]{3}", code):
-        raise InvalidInput(f"{field} must be a three-letter ISO 4217 code such as USD or EUR.")
-    return code
-
-
-def _rate(row: dict[str, Any]) -> tuple[Decimal, dt.date] | None:
-    value, date = number(row.get("rate")), text(row.get("date"))
-    if value is None or value <= 0:
-        return None
+def _dated(row: dict[str, Any]) -> Dated | None:
+    value = rate(row.get("rate"))
     try:
-        return Decimal(str(value)), dt.date.fromisoformat(date)
+        return None if value is None else (value, dt.date.fromisoformat(text(row.get("date"))))
     except ValueError:
         return None
 
 
-def _money(value: Decimal, currency: str) -> str:
-    """Round to the currency's smallest unit; less than one unit keeps four digits."""
-    kept = round(value, PLACES.get(currency, 2)) if value >= 1 else Decimal(f"{value:.4g}")
-    return f"{kept:f}"
+async def _pair(ctx: ToolContext, base: str, quote: str, date: dt.date | None) -> Dated | None:
+    params = {"date": date.isoformat()} if date else {}
+    asked = f"{base} to {quote}" + (f" on {date}" if date else "")
+    return _dated(record(await _get(ctx, f"/rate/{base}/{quote}", asked, **params)))
 
 
-@tool(progress="Converting currency…", cache_s=3600)
-async def get_exchange_rate_for_currency_pair(
-    ctx: ToolContext,
-    *,
-    from_currency: str,
-    to_currency: str,
-    amount: Amount = 1.0,
-    date: str | None = None,
-) -> ToolResult:
-    """Convert an amount from one currency to another, at today's rate or a past date's.
-
-    Args:
-        from_currency: ISO 4217 code of the money given, such as USD.
-        to_currency: ISO 4217 code of the money wanted, such as EUR.
-        amount: How much of from_currency; 1 for the plain rate.
-        date: The date of the rate, as 2026-11-20; null for the latest.
-    """
-    base, quote = _code(from_currency, "from_currency"), _code(to_currency, "to_currency")
-    today = ctx.local_now().date()
-    asked = calendar_date(date, "date") if date else today
-    if asked > today:
-        raise InvalidInput(f"There are no rates for the future: today is {today}.")
-    if base == quote:
-        found: tuple[Decimal, dt.date] | None = (Decimal(1), asked)
-    else:
-        params = {"date": asked.isoformat()} if date else {}
-        what = f"{base} to {quote}" + (f" on {asked}" if date else "")
-        found = _rate(record(await _get(ctx, f"/rate/{base}/{quote}", what, **params)))
-    if found is None:
-        raise VendorUnavailable("Frankfurter sent no rate. Try again later.")
-    rate, published = found
-    given = Decimal(str(amount)).normalize()
-    converted = f"{rate:f}" if given == 1 else _money(given * rate, quote)
-    gap = ""
-    if date and published != asked:
-        gap = f" No rate was published on {asked}; this is the nearest there is."
-    return ToolResult(
-        response_type="currency_conversion",
-        data={
-            "from_currency": base, "to_currency": quote, "amount": f"{given:f}",
-            "converted_amount": converted, "rate": f"{rate:f}", "rate_date": published.isoformat(),
-            "note": "Central banks' reference rate, not a price to trade at.",
-        },
-        summary=f"{given:,f} {base} is {Decimal(converted):,f} {quote} at the reference "
-        f"rate of {spoken_date(published)}.{gap}",
-        sources=(SOURCE,),
-    )
-
-
-@tool(progress="Loading exchange rates…", cache_s=3600)
-async def get_exchange_rates_for_currency(
-    ctx: ToolContext, *, currency: str, targets: list[str] | None = None
-) -> ToolResult:
-    """List what one unit of a currency is worth in others, at the latest published rates.
-
-    Args:
-        currency: ISO 4217 code of the currency, such as USD.
-        targets: ISO 4217 codes of up to 30 others; null for the ten most traded.
-    """
-    base = _code(currency, "currency")
-    quotes = dict.fromkeys(_code(target, "targets") for target in targets or MAJOR)
-    quotes.pop(base, None)
-    wanted = list(quotes)[:30]
-    if not wanted:
-        raise InvalidInput("targets must name a currency other than the one asked about.")
+async def _rates(ctx: ToolContext, base: str, wanted: Sequence[str]) -> dict[str, Dated | None]:
     body = await _get(ctx, "/rates", base, base=base, quotes=",".join(wanted))
-    read = {text(row.get("quote")): _rate(row) for row in records(body)}
-    rates = [
-        Rate(currency=code, rate=f"{value[0]:f}", date=value[1].isoformat())
-        for code in wanted
-        if (value := read.get(code))
-    ]
-    missing = [code for code in wanted if not read.get(code)]
-    return ToolResult(
-        response_type="exchange_rates",
-        data={"base": base, "rates": rates, "no_rate_for": missing},
-        summary=_say(base, rates),
-        sources=(SOURCE,),
-    )
+    return {text(row.get("quote")): _dated(row) for row in records(body)}
 
 
-def _say(base: str, rates: list[Rate]) -> str:
-    if not rates:
-        return f"No exchange rates are published for {base} against those currencies."
-    told = ", ".join(f"{rate['rate']} {rate['currency']}" for rate in rates[:4])
-    newest = max(dt.date.fromisoformat(rate["date"]) for rate in rates)
-    return f"1 {base} is {told}, at the reference rates of {spoken_date(newest)}."
+get_exchange_rate_for_currency_pair, get_exchange_rates_for_currency = currency_tools(
+    __name__,
+    CurrencyVendor(
+        name="Frankfurter", source=SOURCE, kind="reference rate",
+        note="Central banks' reference rate, not a price to trade at.", pair=_pair, rates=_rates,
+    ),
+)

@@ -203,8 +203,10 @@ class Egress:
         return next((to for name, to in self._host_map.items() if _matches(name, host)), None)
 
     def _allows(self, policy: Policy, url: URL) -> bool:
-        listed = any(_matches(name.lower(), _host(url)) for name in policy.hosts)
         plain = url.user is None and url.password is None
+        if policy.server and plain and _same_server(url, policy.server):
+            return True
+        listed = any(_matches(name.lower(), _host(url)) for name in policy.hosts)
         secure = url.scheme == "https" and url.port == 443
         mapped = url.scheme in ("http", "https") and self._mapped(url) is not None
         return listed and plain and (secure or mapped)
@@ -330,6 +332,13 @@ def _origin(where: str) -> str:
 
 def _host(url: URL) -> str:
     return (url.raw_host or "").lower().removesuffix(".")
+
+
+def _same_server(url: URL, server: str) -> bool:
+    try:
+        return url.origin() == URL(server).origin()
+    except ValueError:
+        return False
 
 
 def _matches(pattern: str, host: str) -> bool:

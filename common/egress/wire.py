@@ -25,12 +25,14 @@ CONNECT_S = 3.0
 class Policy:
     """What a connector's manifest allows: the vendor as a user knows it, and its hosts.
 
-    A host is exact or `*.example.com` (any name below it). `per_second` is the pace of this
+    A host is exact or `*.example.com` (any name below it). `server` is the address of an operator's
+    own server ("http://search:8080"), which may be private and unencrypted. `per_second` is the pace of this
     process, `timeout_s` the whole call with its waits and retries, `max_bytes` the decoded body.
     """
 
     name: str
     hosts: tuple[str, ...]
+    server: str = ""
     per_second: float | None = None
     concurrency: int = 8
     timeout_s: float = 10.0

@@ -20,19 +20,37 @@ _BUSY = "The language model is busy. Please try again in a moment."
 _DOWN = "The language model does not answer. Please try again in a moment."
 
 
+class Refused(Exception):
+    """An endpoint's answer that is not a success; `translated` makes it one of our errors.
+
+    `code` is the endpoint's own. `again`: the same request may succeed later.
+    """
+
+    def __init__(self, status: int, code: Any, *, retry_after: float | None = None) -> None:
+        super().__init__(status)
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+        self.again = False
+
+
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Turn the model libraries' exceptions into our own.
+    """Turn `Refused` and the model libraries' exceptions into our own.
 
     The foreign message may quote the request, so it is not repeated.
     """
     import agents
+    import aiohttp
     import openai
 
     try:
         yield
+    except Refused as err:
+        raise _refused(err.status, err.code, err.retry_after) from err
     except openai.APIStatusError as err:
-        raise _status_error(err) from err
+        wait = _seconds(err.response.headers.get("retry-after"))
+        raise _refused(err.status_code, err.code, wait) from err
     except (openai.APIConnectionError, openai.APITimeoutError) as err:
         raise VendorUnavailable(_DOWN) from err
     except openai.APIError as err:  # an error event inside a stream
@@ -40,9 +58,21 @@ def translated() -> Iterator[None]:
     except openai.OpenAIError as err:
         raise VendorUnavailable(_DOWN) from err
     except agents.AgentsException as err:
-        raise VendorRejected("The language model answered in a form I cannot use.") from err
-    except (OSError, EOFError, TimeoutError) as err:
+        raise unusable() from err
+    except (OSError, EOFError, TimeoutError, aiohttp.ClientError) as err:
         raise VendorUnavailable(_DOWN) from err
+
+
+def lacks_path(err: OdaiError) -> bool:
+    """True where an endpoint does not know the path asked, as opposed to the model."""
+    cause: Any = err.__cause__
+    status = getattr(cause, "status", None) or getattr(cause, "status_code", None)
+    return status == 404 and cause.code != "model_not_found"
+
+
+def unusable() -> OdaiError:
+    """Return the error for an answer that is none, or that nothing can be made of."""
+    return VendorRejected("The language model answered in a form I cannot use.")
 
 
 def reported(code: str | None, message: str | None) -> OdaiError:
@@ -71,14 +101,13 @@ def incomplete(output: list[Any], reason: str | None) -> list[Any]:
     return kept
 
 
-def _status_error(err: Any) -> OdaiError:
-    status, code = err.status_code, err.code
+def _refused(status: int, code: Any, retry_after: float | None) -> OdaiError:
     if code == "insufficient_quota":
         return _no_quota()
     if code == "context_length_exceeded" or status == 413:
         return _too_long()
     if status == 429:
-        return RateLimited(_BUSY, retry_after=_seconds(err.response.headers.get("retry-after")))
+        return RateLimited(_BUSY, retry_after=retry_after)
     if status in (401, 403):
         return Misconfigured("The language model refused our key: check OPENAI_API_KEY.")
     if status == 404:

@@ -111,8 +111,13 @@ class OfflinePlanner(Model):
         handoffs: list[Handoff[Any, Any]],
     ) -> Response:
         offered = {t.name: t for t in tools if isinstance(t, FunctionTool)}
-        output = self._step(
-            _read(items), self._local(instructions), offered, {h.tool_name for h in handoffs}
+        news = _news(items)
+        output = (
+            [message(news)]
+            if news
+            else self._step(
+                _read(items), self._local(instructions), offered, {h.tool_name for h in handoffs}
+            )
         )
         said = json.dumps([item.model_dump(mode="json") for item in output])
         return response(output, spent=(len(str(items)) + len(instructions or ""), len(said)))
@@ -245,6 +250,19 @@ class OfflinePlanner(Model):
         if found and not acted and not unmet:
             parts += [_summary(m.output) for m in found]
         return "\n\n".join(dict.fromkeys((*parts, *plan.notes))) or "I have nothing to add."
+
+
+def _news(items: Any) -> str | None:
+    """Return what to say to news that the assistant itself put last, such as a job's result."""
+    last = items[-1] if isinstance(items, list) and items else {}
+    if last.get("role") != "developer":
+        return None
+    told = str(last.get("content", ""))
+    try:
+        result = json.loads(told[told.index("{") :])
+    except ValueError:
+        return "All right, I leave it." if "denied" in told else "That can no longer be done."
+    return str(result.get("summary") or result.get("message") or "That is done.")
 
 
 def _read(items: Any) -> _Context:

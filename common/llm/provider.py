@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
-from agents import Model, ModelResponse, OpenAIChatCompletionsModel, OpenAIResponsesModel
+from agents import Model, ModelResponse, OpenAIChatCompletionsModel
 
 from common.documents import Clock
+from common.errors import Misconfigured
+from common.llm.failures import lacks_path
+from common.llm.fast import FastResponsesModel
 from common.llm.offline import OfflinePlanner
 from common.llm.relay import RelayModel
 from common.log import get_logger
@@ -20,11 +23,14 @@ log = get_logger(__name__)
 _PACE = 0.012  # seconds between the offline planner's words, so that they can be read as they come
 
 
-def open_model(settings: Settings, registry: Registry, clock: Clock) -> RelayModel:
-    """Return the configured endpoint's model, or the offline planner where there is none."""
+def open_model(settings: Settings, registry: Registry, clock: Clock) -> Model:
+    """Return the configured endpoint's model, or the offline planner where there is none.
+
+    Either way its `get_response` tells the context's `Sink` and raises our own errors.
+    """
     if settings.offline:
         return RelayModel(OfflinePlanner(registry, clock=clock, chunk_delay_s=_PACE))
-    return RelayModel(EndpointModel(settings))
+    return EndpointModel(settings)
 
 
 class EndpointModel(Model):
@@ -42,30 +48,32 @@ class EndpointModel(Model):
             timeout=settings.model_timeout,
             max_retries=2,
         )
-        self._responses = OpenAIResponsesModel(settings.model, self._client)
-        self._chat = OpenAIChatCompletionsModel(settings.model, self._client)
+        self._responses = FastResponsesModel(
+            settings.model, self._client, silence_s=settings.model_timeout
+        )
+        self._chat = RelayModel(OpenAIChatCompletionsModel(settings.model, self._client))
         self._undecided = settings.model_api == "auto"
         self._current: Model = self._chat if settings.model_api == "chat" else self._responses
 
     async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
-        """Return a whole response."""
-        return await self._current.get_response(*args, **kwargs)
-
-    async def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        """Stream a response's events."""
+        """Stream a response to the context's sink and return it whole."""
         try:
-            async for event in self._current.stream_response(*args, **kwargs):
-                self._undecided = False
-                yield event
-            return
-        except openai.NotFoundError as err:
-            if not (self._undecided and err.code != "model_not_found"):
+            response = await self._current.get_response(*args, **kwargs)
+        except Misconfigured as err:
+            if not (self._undecided and lacks_path(err)):
                 raise
+        else:
+            self._undecided = False
+            return response
         log.info("the endpoint has no Responses API: using Chat Completions")
         self._undecided, self._current = False, self._chat
-        async for event in self._chat.stream_response(*args, **kwargs):
-            yield event
+        return await self._chat.get_response(*args, **kwargs)
+
+    def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        """Stream the events of the interface in use, by the SDK's model."""
+        return self._current.stream_response(*args, **kwargs)
 
     async def close(self) -> None:
-        """Close the client's connections."""
+        """Close every connection."""
+        await self._responses.close()
         await self._client.close()

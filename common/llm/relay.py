@@ -10,11 +10,10 @@ order.
 from __future__ import annotations
 
 import contextvars
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
 from agents import Model, ModelResponse, Usage
-from openai.types.responses import Response
 
 from common.errors import VendorUnavailable
 from common.llm.failures import incomplete, reported, translated
@@ -68,33 +67,43 @@ class RelayModel(Model):
             elif kind == "response.output_item.done":
                 done.append(event.item)
             elif kind in _ENDS:
-                return _finished(event.response, done)
+                return finished(event.response, done)
             elif kind == "error":
                 raise reported(event.code, event.message)
-        raise VendorUnavailable("The language model broke off in the middle. Please try again.")
+        raise broken_off()
 
 
-def _finished(response: Response, done: list[Any]) -> ModelResponse:
+def broken_off() -> VendorUnavailable:
+    """Return the error for a stream that ends without saying so."""
+    return VendorUnavailable("The language model broke off in the middle. Please try again.")
+
+
+def finished(response: Any, done: Sequence[Any] = ()) -> ModelResponse:
+    """Return what a stream's last event says (the SDK's `Response`, or what looks like it).
+
+    `done` are the items that came one by one. Raises our error for a response that failed, or was
+    cut and cannot be used.
+    """
     if response.status == "failed":
         error = response.error
         raise reported(error.code if error else None, error.message if error else "")
     # Some endpoints leave the terminal event's output empty and send items one by one only.
-    output = list(response.output) or done
+    output = list(response.output or done)
     if response.status == "incomplete":
         reason = response.incomplete_details.reason if response.incomplete_details else None
         output = incomplete(output, reason)
-    return ModelResponse(output=output, usage=usage_of(response), response_id=response.id)
+    return ModelResponse(output=output, usage=_usage(response.usage), response_id=response.id)
 
 
-def usage_of(response: Response) -> Usage:
-    """Return the SDK's usage record of a response; zeros where the endpoint does not tell."""
-    if (used := response.usage) is None:
+def _usage(used: Any) -> Usage:
+    """Return the SDK's usage record; zeros where the endpoint does not tell."""
+    if used is None:
         return Usage(requests=1)
     return Usage(
         requests=1,
-        input_tokens=used.input_tokens,
-        output_tokens=used.output_tokens,
-        total_tokens=used.total_tokens,
+        input_tokens=used.input_tokens or 0,
+        output_tokens=used.output_tokens or 0,
+        total_tokens=used.total_tokens or 0,
         input_tokens_details=used.input_tokens_details,
         output_tokens_details=used.output_tokens_details,
     )

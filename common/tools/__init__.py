@@ -7,12 +7,13 @@ runs tools stays light.
 
 from __future__ import annotations
 
-from common.tools.context import Location, ToolContext
+from common.tools.context import Accounts, Location, ToolContext
 from common.tools.declare import Connector, Risk, Source, Tool, ToolResult, tool
 from common.tools.registry import Entry, Registry
 from common.tools.run import Asker, Outcome, ToolRunner, run_tool
 
 __all__ = [
+    "Accounts",
     "Asker",
     "Connector",
     "Entry",

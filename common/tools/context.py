@@ -1,15 +1,35 @@
-"""What a running tool may use: its vendor's client and keys, the clock, the user's place."""
+"""What a running tool may use: its vendor's client, keys and linked account, clock and place."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 from common.documents import Clock, now
-from common.egress import Client
+from common.egress import Client, Reply
 from common.errors import NotAllowed
+
+FetchPublic: TypeAlias = Callable[[str], Awaitable[Reply]]
+
+
+async def no_pages(url: str) -> Reply:
+    """Refuse: the connector's manifest does not say that it fetches pages."""
+    raise NotAllowed("This service may not fetch web pages.")
+
+
+class Accounts(Protocol):
+    """The accounts one user has linked."""
+
+    async def token(self, provider: str, scopes: tuple[str, ...]) -> str:
+        """Return an access token of `provider` that holds `scopes`.
+
+        Raises NotAllowed where no linked account has them (the message says to connect one) and
+        ReauthRequired where the account no longer accepts us.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +44,10 @@ class Location:
 class ToolContext:
     """Made for one run of one tool.
 
-    `http` reaches the connector's declared hosts only. `idempotency_key` is the same for every
-    retry of the same act. `timezone` is the user's IANA zone name.
+    `http` reaches the connector's declared hosts only, `fetch_public` any public page for those
+    that declare it. `idempotency_key` is the same for every retry of the same act. `timezone` is
+    the user's IANA zone name, `address` the IP address they connect from, "" where unknown.
+    `provider` and `scopes` are those of the connector whose linked account `access_token` reads.
     """
 
     uid: str
@@ -34,13 +56,27 @@ class ToolContext:
     clock: Clock = now
     timezone: str = "UTC"
     location: Location | None = None
+    address: str = ""
+    fetch_public: FetchPublic = no_pages
     idempotency_key: str = ""
+    accounts: Accounts | None = None
+    provider: str = ""
+    scopes: tuple[str, ...] = ()
 
     def secret(self, name: str) -> str:
         """Return the vendor key `name`; NotAllowed, naming it, where it is not set."""
         if value := self.secrets(name):
             return value
         raise NotAllowed(f"This service is not set up. Set {name} and start again.")
+
+    async def access_token(self, *scopes: str) -> str:
+        """Return a token of the user's linked account, for `scopes` or all of the manifest's.
+
+        Raises NotAllowed (not linked, or not for this) and ReauthRequired.
+        """
+        if self.accounts is None:
+            raise NotAllowed("No account is connected. Connect it in the settings, then ask again.")
+        return await self.accounts.token(self.provider, scopes or self.scopes)
 
     def local_now(self) -> dt.datetime:
         """Return the current time in the user's zone."""

@@ -24,7 +24,9 @@ class Connector:
     docstrings they are what the router knows of the connector. `secrets` are the environment
     variables without which its tools are off. `capability` names what interchangeable connectors
     share ("weather"); such connectors may declare the same tools. `rank` orders them, lowest
-    first, the keyless ones last.
+    first, the keyless ones last. `provider` names whose account `auth="oauth"` links ("slack").
+    `server` is the setting with the address of the operator's own server, where there is no
+    vendor; `public_web` lets the tools fetch pages that users name, through the guard.
     """
 
     name: str
@@ -33,8 +35,11 @@ class Connector:
     examples: tuple[str, ...]
     keywords: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    server: str = ""
+    public_web: bool = False
     auth: Auth = "none"
     secrets: tuple[str, ...] = ()
+    provider: str = ""
     scopes: tuple[str, ...] = ()
     capability: str = ""
     rank: int = 50
@@ -42,6 +47,11 @@ class Connector:
     concurrency: int = 8
     attribution: str = ""
     licence: str = ""
+
+    @property
+    def account(self) -> str:
+        """The provider whose linked account the tools need, "" for none."""
+        return self.provider if self.auth == "oauth" else "google" if self.auth == "google" else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,12 +25,15 @@ class Entry:
         """Return the names of the keys it needs and does not have."""
         return [name for name in self.connector.secrets if not secret(name)]
 
-    @property
-    def policy(self) -> Policy:
-        """How its calls leave the process."""
+    def policy(self, secret: Callable[[str], str | None]) -> Policy:
+        """Return how its calls leave the process."""
         c = self.connector
         return Policy(
-            name=c.name, hosts=c.hosts, per_second=c.per_second, concurrency=c.concurrency
+            name=c.name,
+            hosts=c.hosts,
+            server=(secret(c.server) or "") if c.server else "",
+            per_second=c.per_second,
+            concurrency=c.concurrency,
         )
 
 

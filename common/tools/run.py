@@ -17,10 +17,11 @@ from common.errors import (
     NotFound,
     OdaiError,
     ReauthRequired,
+    VendorRejected,
     VendorUnavailable,
 )
 from common.log import get_logger
-from common.tools.context import Location, ToolContext
+from common.tools.context import Accounts, Location, ToolContext, no_pages
 from common.tools.declare import Tool, ToolResult
 from common.tools.registry import Registry
 
@@ -65,12 +66,16 @@ class Outcome:
 
 
 class Asker(msgspec.Struct, frozen=True):
-    """For whom a tool runs: the user, their IANA time zone, their device's place in degrees."""
+    """For whom a tool runs: the user, their IANA time zone, their device's place in degrees.
+
+    `address` is the IP address they connect from, as our own edge saw it; "" where unknown.
+    """
 
     uid: str
     timezone: str = "UTC"
     latitude: float | None = None
     longitude: float | None = None
+    address: str = ""
 
     @property
     def location(self) -> Location | None:
@@ -90,11 +95,13 @@ class ToolRunner:
         *,
         secret: Callable[[str], str | None],
         clock: Clock,
+        accounts_for: Callable[[str], Accounts] | None = None,
     ) -> None:
         self.registry = registry
         self._egress = egress
         self._secret = secret
         self._clock = clock
+        self._accounts_for = accounts_for
 
     def providers(self, name: str) -> list[Tool]:
         """Return the providers of a tool that are set up, or its first one where none is."""
@@ -125,12 +132,17 @@ class ToolRunner:
         entry = self.registry.entry_of(tool)
         return ToolContext(
             uid=asker.uid,
-            http=self._egress.client(entry.policy, cache_s=tool.cache_s),
+            http=self._egress.client(entry.policy(self._secret), cache_s=tool.cache_s),
             secrets=self._secret,
             clock=self._clock,
             timezone=asker.timezone,
             location=asker.location,
+            address=asker.address,
+            fetch_public=self._egress.fetch_public if entry.connector.public_web else no_pages,
             idempotency_key=key,
+            accounts=self._accounts_for(asker.uid) if self._accounts_for else None,
+            provider=entry.connector.account,
+            scopes=entry.connector.scopes,
         )
 
 
@@ -143,6 +155,8 @@ async def run_tool(tool: Tool, arguments: str | Mapping[str, Any], context: Tool
         keywords = tool.parameters.parse(arguments)
         async with asyncio.timeout(tool.timeout_s):
             result = await tool.handler(context, **keywords)
+    except VendorRejected as err:
+        error = _relink() if err.vendor_status == 401 and context.provider else err
     except OdaiError as err:
         error = err
     except TimeoutError:
@@ -152,3 +166,8 @@ async def run_tool(tool: Tool, arguments: str | Mapping[str, Any], context: Tool
         log.exception("tool failed", extra={"tool": tool.name})
         error = VendorUnavailable("The service answered in a way I do not understand.")
     return Outcome(tool, round((time.perf_counter() - started) * 1000), result, error)
+
+
+def _relink() -> ReauthRequired:
+    """A 401 to a token we believed good: the user has taken the permission back."""
+    return ReauthRequired("The linked account no longer lets us in. Link it again, then ask again.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Request, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from common.errors import InvalidInput, OdaiError, RateLimited
@@ -65,9 +65,9 @@ def answer_error(error: OdaiError) -> Response:
     return response
 
 
-def json_body() -> dict[str, Any]:
-    """Return the request's JSON object; InvalidInput where it is something else."""
-    body = request.get_json(silent=True)
+def json_body(of: Request | None = None) -> dict[str, Any]:
+    """Return the JSON object of `of` (the current request); InvalidInput for anything else."""
+    body = (of or request).get_json(silent=True)
     if not isinstance(body, dict):
         raise InvalidInput("Send a JSON object with Content-Type: application/json.")
     return body

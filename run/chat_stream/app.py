@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from flask import Flask, Response, jsonify, request, send_from_directory
 from flask_sock import Sock
 
+from common.assistant.jobs import FOLLOW_UP_PATH
 from common.assistant.protocol import SUBPROTOCOL, check_chat_id
 from common.errors import InvalidInput, NotAuthenticated, NotFound
 from common.identity import Identity, bearer
 from common.web.edge import install, json_body, text_field
+from common.web.endpoint import acknowledge, check_platform
 from run.chat_stream.chat_socket import ChatSockets
 from run.chat_stream.socket import NoThread
 
@@ -44,6 +46,7 @@ def create_app(services: Services) -> Flask:
     _pages(app, services, sockets)
     _sign_in(app, services)
     _chats(app, services)
+    _platform(app, services)
     sock = Sock(app)
     sock.route("/chats/<chat_id>")(sockets.accept)
     app.before_request(_refuse_compression)
@@ -177,6 +180,20 @@ def _chats(app: Flask, services: Services) -> None:
     def delete(identity: Identity, chat_id: str) -> tuple[str, int]:
         run(services.turns.forget(own(identity, chat_id)))
         return "", 204
+
+
+def _platform(app: Flask, services: Services) -> None:
+    @app.post(FOLLOW_UP_PATH)
+    def follow_up() -> Response:
+        """Open the turn that tells a job's result or acts on a decision: called by our queue."""
+        check_platform(request, services)
+        body = json_body()
+        services.loop.run(services.turns.follow_up(
+            uid=str(body.get("uid", "")),
+            job_id=str(body.get("job_id", "")),
+            approval_id=str(body.get("approval_id", "")),
+        ))  # fmt: skip
+        return acknowledge(200)
 
 
 def signed_in(

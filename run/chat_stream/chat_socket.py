@@ -263,7 +263,7 @@ class ChatSession:
             case protocol.Ping():
                 room.say(Pong(), to=self)
             case protocol.Approve() | protocol.Deny():
-                raise InvalidInput("Nothing is waiting for your approval.")
+                await self._turns.decide(room, frame)
 
     def _say_error(self, err: OdaiError) -> None:
         event = ErrorEvent(err.code, str(err), err.retryable)

@@ -53,11 +53,13 @@ def token(settings: Settings, arguments: argparse.Namespace) -> int:
 def chat(settings: Settings, arguments: argparse.Namespace) -> int:
     """Ask one thing; tool calls go to standard error, the answer to standard output."""
     from run.chat_stream.app import development_uid
+    from run.local.suite import create_suite
     from run.local.terminal import ask
 
     uid = development_uid(arguments.name)
     chat_id = arguments.chat or f"terminal-{new_id()}"
     with _services(settings) as services:
+        create_suite(services)  # slow tools run in a function
         status = services.loop.run(ask(services.turns, chat_id, uid, arguments.text), timeout=None)
     return 0 if status == "done" else 1
 

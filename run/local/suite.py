@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from flask import Flask
+
 from common.bootstrap import Services
 from common.errors import Misconfigured
 from common.settings import Settings
 from run.chat_stream.app import create_app, development_uid
 from run.chat_stream.server import ChatServer
+from run.local.functions import Deliverer, mount_functions
 
 _NAME = "Developer"
 
@@ -17,7 +20,18 @@ _NAME = "Developer"
 def serve_suite(settings: Settings) -> None:
     """Serve until Ctrl-C; Misconfigured where the data folder cannot be written."""
     _check_folder(settings.data_dir)
-    ChatServer(settings, create_app, host="127.0.0.1", announce=_announce, drain_seconds=0.5).run()
+    ChatServer(
+        settings, create_suite, host="127.0.0.1", announce=_announce, drain_seconds=0.5
+    ).run()
+
+
+def create_suite(services: Services) -> Flask:
+    """Return the container's application with every function mounted at its deployed path."""
+    app = create_app(services)
+    mount_functions(app, services)
+    services.deliver = Deliverer(app, services)
+    services.loop.run(services.start_tasks())
+    return app
 
 
 def _announce(services: Services) -> None:

@@ -6,7 +6,9 @@ A recording is a file `<tool>__<case>.json` beside the vendor's test:
      "exchanges": [{"request": {"host": …, "path": …, "query": {…}, "headers": {…}},
                     "response": {"status": 200, "headers": {…}, "json": … or "text": …}}]}
 
-Only `exchanges` is required; a request's `query` and `headers` name what must be in it at least.
+Only `exchanges` is required; a request's `query`, `headers` and `form` name what must be in it at
+least, its `json` is the whole body. `timezone` is the user's. A vendor whose settings are no plain
+keys has its own in `keys.json`; a linked account's token is "token-of-a-test".
 `any__<failure>.json` holds one response in the vendor's own shape, for every tool of the vendor.
 """
 
@@ -19,15 +21,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from aiohttp import web
 
 from common.egress import Egress
+from common.errors import NotAllowed
 from common.tools import Entry, Location, Outcome, Registry, ToolContext, run_tool
 
 HERE = Path(__file__).parent
 NOW = "2026-11-22T15:00:00+00:00"
+# Where public pages and an operator's own server are, in recordings.
+NOBODYS = ("example.org", "*.example.org")
 
 
 class Time:
@@ -45,6 +51,20 @@ class Time:
 
 
 @dataclass
+class Linked:
+    """The linked accounts of the user: all of them, or none."""
+
+    any: bool = True
+    asked: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+
+    async def token(self, provider: str, scopes: tuple[str, ...]) -> str:
+        self.asked.append((provider, scopes))
+        if not self.any:
+            raise NotAllowed(f"No {provider} account is connected. Connect it, then ask again.")
+        return "token-of-a-test"
+
+
+@dataclass
 class Vendor:
     """Answers each request with its recording, or everything with `always`."""
 
@@ -52,13 +72,15 @@ class Vendor:
     always: dict[str, Any] | None = None
     unexpected: list[str] = field(default_factory=list)
     requests: list[web.Request] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.Response:
         self.requests.append(request)
+        self.bodies.append(await request.read())
         if self.always is not None:
             return _response(self.always)
         for exchange in self.exchanges:
-            if _fits(exchange["request"], request):
+            if _fits(exchange["request"], request, self.bodies[-1]):
                 self.exchanges.remove(exchange)
                 return _response(exchange["response"])
         self.unexpected.append(f"{request.method} {request.host}{request.path_qs}")
@@ -71,18 +93,23 @@ class Vendor:
         assert self.always is not None or not unused, f"unused recordings: {unused}"
 
 
-def _fits(wanted: Mapping[str, Any], request: web.Request) -> bool:
+def _fits(wanted: Mapping[str, Any], request: web.Request, body: bytes) -> bool:
+    form = dict(parse_qsl(body.decode())) if "form" in wanted else {}
     return (
         wanted.get("method", "GET") == request.method
         and wanted["host"] == request.host
         and wanted["path"] in (request.path, request.raw_path.partition("?")[0])
         and all(request.query.get(name) == value for name, value in wanted.get("query", {}).items())
         and all(request.headers.get(k) == v for k, v in wanted.get("headers", {}).items())
+        and all(form.get(name) == value for name, value in wanted.get("form", {}).items())
+        and ("json" not in wanted or json.loads(body or b"null") == wanted["json"])
     )
 
 
 def _response(recorded: Mapping[str, Any]) -> web.Response:
-    text = recorded["text"] if "text" in recorded else json.dumps(recorded.get("json"))
+    if not {"text", "json"} & recorded.keys():
+        return web.Response(status=recorded.get("status", 200), headers=recorded.get("headers"))
+    text = recorded["text"] if "text" in recorded else json.dumps(recorded["json"])
     kind = "text/html" if "text" in recorded else "application/json"
     return web.Response(
         status=recorded.get("status", 200),
@@ -99,6 +126,9 @@ class Replay:
         self.folder = folder
         self.registry = Registry.discover()
         self.requests: list[web.Request] = []
+        self.bodies: list[bytes] = []
+        own = folder / "keys.json"
+        self._keys: dict[str, str] = json.loads(own.read_text()) if own.exists() else {}
 
     def __call__(self, name: str, **changed: Any) -> Outcome:
         """Play the recording `name`, with its arguments `changed`."""
@@ -110,6 +140,7 @@ class Replay:
             *case["exchanges"],
             now=case.get("now", NOW),
             location=case.get("location"),
+            timezone=case.get("timezone", "UTC"),
         )
 
     def failing(self, tool: str, arguments: Mapping[str, Any], response: dict[str, Any]) -> Outcome:
@@ -124,13 +155,20 @@ class Replay:
         always: dict[str, Any] | None = None,
         now: str = NOW,
         location: list[float] | None = None,
+        timezone: str = "UTC",
         secrets: Mapping[str, str] | None = None,
+        address: str = "",
+        accounts: Linked | None = None,
     ) -> Outcome:
         """Run `tool` against exactly these exchanges; keys are there unless `secrets` says else."""
-        declared = self.registry.tool(tool)
+        # Interchangeable connectors declare the same tool: the folder says whose is meant.
+        every = self.registry.providers(tool)
+        declared = next((t for t in every if t.connector == self.folder.name), every[0])
         entry = self.registry.entry_of(declared)
         keys = (
-            dict.fromkeys(entry.connector.secrets, "key-of-a-test") if secrets is None else secrets
+            dict.fromkeys(entry.connector.secrets, "key-of-a-test") | self._keys
+            if secrets is None
+            else secrets
         )
         vendor = Vendor(list(exchanges), always)
 
@@ -138,16 +176,23 @@ class Replay:
             server, origin = await _serve(vendor)
             time = Time()
             egress = Egress(
-                host_map=dict.fromkeys(entry.connector.hosts, origin),
+                host_map=dict.fromkeys((*entry.connector.hosts, *NOBODYS), origin),
                 clock=time.read,
                 sleep=time.sleep,
             )
             context = ToolContext(
                 uid="u1",
-                http=egress.client(entry.policy, cache_s=declared.cache_s),
+                http=egress.client(entry.policy(keys.get), cache_s=declared.cache_s),
                 secrets=keys.get,
                 clock=lambda: dt.datetime.fromisoformat(now),
+                timezone=timezone,
                 location=Location(*location) if location else None,
+                idempotency_key="act-1",
+                address=address,
+                fetch_public=egress.fetch_public,
+                accounts=accounts or Linked(),
+                provider=entry.connector.account,
+                scopes=entry.connector.scopes,
             )
             try:
                 return await run_tool(declared, arguments, context)
@@ -157,7 +202,7 @@ class Replay:
 
         outcome = asyncio.run(play())
         vendor.check()
-        self.requests = vendor.requests
+        self.requests, self.bodies = vendor.requests, vendor.bodies
         return outcome
 
 

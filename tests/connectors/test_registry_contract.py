@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
 import pytest
 
-from common.errors import NotAllowed, OdaiError, RateLimited, VendorRejected, VendorUnavailable
+from common.errors import (
+    NotAllowed,
+    OdaiError,
+    RateLimited,
+    ReauthRequired,
+    VendorRejected,
+    VendorUnavailable,
+)
 from common.tools import Entry, Registry, Tool
 
-from .conftest import HERE, Replay, entries
+from .conftest import HERE, Linked, Replay, entries
 
 MAX_BYTES = 6 * 1024
 MAX_SUMMARY = 500
@@ -47,13 +56,23 @@ FAILURES: dict[str, type[OdaiError]] = {
 
 ENTRIES = entries()
 TOOLS = [(entry, tool) for entry in ENTRIES for tool in entry.tools]
-# Connectors of other kinds (linked accounts, local files) bring harnesses of their own.
-REPLAYED = [pair for pair in TOOLS if pair[0].connector.auth in ("none", "key")]
+# Connectors of other kinds (banks) bring harnesses of their own.
+REPLAYED = [
+    (entry, tool)
+    for entry, tool in TOOLS
+    if entry.connector.auth != "plaid" and (entry.connector.hosts or entry.connector.server)
+]
 each_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.slug)
-each_tool = pytest.mark.parametrize(("entry", "tool"), TOOLS, ids=[tool.name for _, tool in TOOLS])
-each_replayed = pytest.mark.parametrize(
-    ("entry", "tool"), REPLAYED, ids=[tool.name for _, tool in REPLAYED]
+each_tool = pytest.mark.parametrize(
+    ("entry", "tool"), TOOLS, ids=[f"{entry.slug}-{tool.name}" for entry, tool in TOOLS]
 )
+each_replayed = pytest.mark.parametrize(
+    ("entry", "tool"), REPLAYED, ids=[f"{entry.slug}-{tool.name}" for entry, tool in REPLAYED]
+)
+
+
+def module_of(entry: Entry) -> ModuleType:
+    return importlib.import_module(f"common.connectors.{entry.slug}")
 
 
 def recordings() -> list[Path]:
@@ -85,7 +104,10 @@ def test_a_connector_introduces_itself(entry: Entry) -> None:
 @each_entry
 def test_a_connector_declares_its_hosts(entry: Entry) -> None:
     """Nothing but the declared hosts can be reached, so that none may be left out or too wide."""
-    assert entry.connector.hosts
+    c = entry.connector
+    source = inspect.getsource(module_of(entry))
+    assert c.hosts or c.server or "ctx.http" not in source
+    assert c.public_web or "fetch_public" not in source
     for host in entry.connector.hosts:
         assert re.fullmatch(r"(\*\.)?([a-z0-9-]+\.)+[a-z]{2,}", host)
         assert host.count(".") >= 2 or not host.startswith("*.")
@@ -94,7 +116,7 @@ def test_a_connector_declares_its_hosts(entry: Entry) -> None:
 @each_entry
 def test_a_module_opens_with_its_documentation(entry: Entry) -> None:
     """Whoever repairs a connector finds the vendor's pages and dated quirks at its top."""
-    module = inspect.getmodule(entry.tools[0].handler)
+    module = module_of(entry)
     doc = inspect.getdoc(module) or ""
     assert "https://" in doc and re.search(r"20\d\d", doc)
 
@@ -142,13 +164,27 @@ def _check_strict(schema: dict[str, Any]) -> None:
 def test_a_tool_is_recorded(entry: Entry, tool: Tool) -> None:
     """Success, nothing found and every failure of the vendor are recorded for each tool."""
     folder = HERE / entry.slug
-    needed = set(FAILURES) if entry.connector.secrets else set(FAILURES) - {"auth"}
+    keyed = entry.connector.secrets or entry.connector.account
+    needed = set(FAILURES) if keyed else set(FAILURES) - {"auth"}
     present = {path.stem.partition("__")[2] for path in folder.glob(f"{tool.name}__*.json")}
     shared = {path.stem.partition("__")[2] for path in folder.glob("any__*.json")}
-    assert {"success", "empty"} <= present and needed <= present | shared
+    # An act finds nothing: there is no empty answer to record.
+    own = {"success", "empty"} if tool.risk == "read" else {"success"}
+    assert own <= present and needed <= present | shared
 
 
-@pytest.mark.parametrize("path", recordings(), ids=lambda path: path.stem)
+@each_entry
+def test_a_keyless_connector_is_asked_last(entry: Entry) -> None:
+    """What the operator pays for is asked before what everybody may use."""
+    c = entry.connector
+    if c.capability and c.auth == "none":
+        peers = [e.connector for e in ENTRIES if e.connector.capability == c.capability]
+        assert all(peer.rank < c.rank for peer in peers if peer.auth != "none")
+
+
+@pytest.mark.parametrize(
+    "path", recordings(), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
 def test_every_recording_replays_into_a_short_answer(path: Path) -> None:
     """Whatever the vendor says, the assistant gets words it can say, and few enough bytes."""
     outcome = Replay(path.parent)(path.stem)
@@ -169,7 +205,7 @@ def test_a_vendor_that_fails_is_explained(entry: Entry, tool: Tool, failure: str
     """A refused key, a limit, an outage and an unreadable answer each tell what to do next."""
     folder = HERE / entry.slug
     own, shared = folder / f"{tool.name}__{failure}.json", folder / f"any__{failure}.json"
-    if failure == "auth" and not entry.connector.secrets:
+    if failure == "auth" and not (entry.connector.secrets or entry.connector.account):
         return
     success = json.loads((folder / f"{tool.name}__success.json").read_text())
     if own.exists():
@@ -177,7 +213,8 @@ def test_a_vendor_that_fails_is_explained(entry: Entry, tool: Tool, failure: str
     else:
         response = json.loads(shared.read_text())
         outcome = Replay(folder).failing(tool.name, success["arguments"], response)
-    assert type(outcome.error) is FAILURES[failure]
+    linked = failure == "auth" and entry.connector.account
+    assert type(outcome.error) is (ReauthRequired if linked else FAILURES[failure])
     assert len(outcome.summary) > 20 and "http" not in outcome.summary
     if isinstance(outcome.error, RateLimited):
         assert outcome.error.retry_after == 7
@@ -193,6 +230,33 @@ def test_a_missing_key_is_named(entry: Entry, tool: Tool) -> None:
     outcome = Replay(path.parent).run(tool.name, arguments, secrets={})
     assert isinstance(outcome.error, NotAllowed)
     assert entry.connector.secrets[0] in outcome.summary
+
+
+@each_replayed
+def test_an_account_that_is_not_linked_is_asked_for(entry: Entry, tool: Tool) -> None:
+    """Without the linked account a tool calls nobody and says which account to connect."""
+    if not entry.connector.account:
+        return
+    path = HERE / entry.slug / f"{tool.name}__success.json"
+    arguments = json.loads(path.read_text())["arguments"]
+    outcome = Replay(path.parent).run(tool.name, arguments, accounts=Linked(any=False))
+    assert isinstance(outcome.error, NotAllowed)
+    assert f"No {entry.connector.account} account" in outcome.summary
+
+
+def test_providers_of_one_tool_take_the_same_arguments(registry: Registry) -> None:
+    """The model is shown the first provider's arguments: every other one must take them too."""
+    for name in registry.tools:
+        first, *others = (tool.parameters.schema for tool in registry.providers(name))
+        assert all(_undescribed(other) == _undescribed(first) for other in others), name
+
+
+def _undescribed(schema: dict[str, Any]) -> dict[str, Any]:
+    properties = {
+        name: {k: v for k, v in value.items() if k != "description"}
+        for name, value in schema["properties"].items()
+    }
+    return {**schema, "properties": properties}
 
 
 @each_replayed

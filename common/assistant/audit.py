@@ -1,0 +1,41 @@
+"""The audit trail: a row before each act in a user's name, completed after it. Append only.
+
+What was done to what is sealed; who, when, which tool and how it ended can be listed without a key.
+"""
+
+from __future__ import annotations
+
+from common.documents import Clock, new_id
+from common.store import Create, Store, Update
+from common.vault import Vault
+
+
+class Audit:
+    """Writes audit rows."""
+
+    def __init__(self, store: Store, vault: Vault, *, clock: Clock) -> None:
+        self._store = store
+        self._vault = vault
+        self._clock = clock
+
+    async def begin(self, uid: str, what: str, *, details: str = "", by: str = "user") -> str:
+        """Note that `what` is about to happen; return the row's id for `complete`."""
+        row = new_id()
+        path = f"audit/{row}"
+        sealer = await self._vault.open(uid)
+        await self._store.commit(Create(path, {
+            "uid": uid, "what": what, "by": by, "at": self._clock(), "status": "begun",
+            "details": sealer.seal(path, "details", details.encode()),
+        }))  # fmt: skip
+        return row
+
+    async def complete(self, row: str, status: str) -> None:
+        """Note how it ended ("done" or an error's code)."""
+        changes = {"status": status, "ended_at": self._clock()}
+        await self._store.commit(Update(f"audit/{row}", changes))
+
+    async def refused(self, what: str, reason: str) -> None:
+        """Note a refused caller of our own endpoints, about no user in particular."""
+        await self._store.commit(Create(f"audit/{new_id()}", {
+            "uid": "", "what": what, "by": "unknown", "at": self._clock(), "status": reason,
+        }))  # fmt: skip

@@ -1,0 +1,83 @@
+"""Who decides what may happen: the rules, as plain functions over values.
+
+A model proposes; these rules say whether the user must be asked first. They hold whatever the
+model was told, by the user or by a page it read: a run that has read text written by strangers is
+tainted, and may no longer choose by itself whom to reach, how much to spend or which address to
+open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from common.tools import Outcome, Tool
+
+_URL = re.compile(r"https?://[^\s\"'<>)\]]+", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Trust:
+    """What a run knows of where its text came from.
+
+    `said` is the user's own text; `cited` the addresses that tools gave as their sources.
+    """
+
+    said: str
+    tainted: bool = False
+    cited: set[str] = field(default_factory=set)
+
+    def note(self, outcome: Outcome) -> None:
+        """Take in a tool's result."""
+        if outcome.result is None:
+            return
+        self.tainted |= outcome.result.untrusted
+        self.cited.update(_plain(source.url) for source in outcome.result.sources)
+
+
+def must_ask(tool: Tool, arguments: str, trust: Trust, *, granted: Collection[str]) -> bool:
+    """Return whether the user must say yes to this call first.
+
+    `granted` holds the names of tools that the user always allows. A grant covers writes to the
+    user's own data, never money or messages to others, and no tainted run.
+    """
+    if tool.risk in ("money", "external"):
+        return True
+    if tool.risk == "write":
+        return trust.tainted or tool.name not in granted
+    return trust.tainted and any(not _known(url, trust) for url in _addresses(_decoded(arguments)))
+
+
+def _known(url: str, trust: Trust) -> bool:
+    return _plain(url) in trust.cited or url in trust.said or _bare(url) in trust.said
+
+
+def _addresses(value: Any) -> Iterator[str]:
+    """Yield every web address in a call's arguments, however deep."""
+    if isinstance(value, str):
+        yield from _URL.findall(value)
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _addresses(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _addresses(part)
+
+
+def _decoded(arguments: str) -> Any:
+    try:
+        return msgspec.json.decode(arguments or "{}")
+    except msgspec.DecodeError:
+        return arguments
+
+
+def _plain(url: str) -> str:
+    return url.rstrip("/.,;")
+
+
+def _bare(url: str) -> str:
+    return _plain(url).partition("://")[2]

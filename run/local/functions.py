@@ -1,0 +1,76 @@
+"""The functions inside the local suite: mounted at their paths, called by the embedded queue.
+
+A delivery is a real HTTP request through the application, with the headers and the kind of
+credentials that Cloud Tasks sends, so that a handler cannot tell the difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from flask import Flask, request
+
+from common.bootstrap import Services
+from common.tasks.embedded import Delivery, Response
+
+FOLDER = Path(__file__).resolve().parents[2] / "functions"
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def function_names() -> list[str]:
+    """Return the name of every function folder."""
+    return sorted(path.parent.name for path in FOLDER.glob("*/main.py"))
+
+
+def mount_functions(app: Flask, services: Services) -> None:
+    """Give `app` every function at `/<name>` and below, all of them using `services`."""
+    services.adopt()
+    for name in function_names():
+        function = getattr(_load(name), name)
+        app.add_url_rule(f"/{name}", name, _view(function), methods=_METHODS)
+        app.add_url_rule(f"/{name}/<path:_>", f"{name}.below", _view(function), methods=_METHODS)
+
+
+class Deliverer:
+    """Makes the embedded queue's requests, through `app` itself."""
+
+    def __init__(self, app: Flask, services: Services) -> None:
+        self._app = app
+        self._services = services
+
+    async def __call__(self, delivery: Delivery) -> Response:
+        """Deliver one task; the answer's status decides whether it is repeated."""
+        return await asyncio.get_running_loop().run_in_executor(None, self._post, delivery)
+
+    def _post(self, delivery: Delivery) -> Response:
+        headers = {
+            "Content-Type": "application/json",
+            **delivery.headers,
+            "Authorization": self._services.sign_call(),
+        }
+        with self._app.test_client() as client:
+            answer = client.post(delivery.task.path, data=delivery.task.body, headers=headers)
+        after = answer.headers.get("Retry-After", "")
+        return Response(answer.status_code, float(after) if after.isdecimal() else None)
+
+
+def _load(name: str) -> ModuleType:
+    # Each is called `main` where it is deployed; here they need names of their own.
+    spec = importlib.util.spec_from_file_location(f"functions_{name}", FOLDER / name / "main.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _view(function: Callable[[Any], Any]) -> Callable[..., Any]:
+    def view(**_: str) -> Any:
+        return function(request)
+
+    return view

@@ -1,0 +1,41 @@
+"""What every test may ask for: a fresh event loop, and the product's services in a folder of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from common.bootstrap import Services
+from common.loop import LoopThread
+from common.settings import Settings
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+def run() -> Callable[[Coroutine[Any, Any, T]], T]:
+    """Run a coroutine on an event loop of its own and return its result."""
+    return asyncio.run
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[Callable[..., Services]]:
+    """Make embedded services over `tmp_path` with the settings given; closed after the test.
+
+    Two of them share their data, as two processes on one machine would.
+    """
+    made: list[Services] = []
+
+    def make(**environ: str) -> Services:
+        settings = Settings.from_env({"ODAI_DATA": str(tmp_path / "data"), **environ})
+        settings.data_dir.mkdir(exist_ok=True)
+        made.append(Services(settings, LoopThread()))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
