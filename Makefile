@@ -4,13 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock format clean
+.PHONY: help run test check stage bench lock format clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
-run: $(VENV)/.runtime ## start everything on one port (PORT=8080) with no account and no key
-	@exec $(BIN)/python -m run.local serve
+run: $(VENV)/.runtime ## start everything on one port (PORT=8080; BACKEND=emulators for Google's)
+	@exec env ODAI_BACKEND=$(or $(BACKEND),$(ODAI_BACKEND),embedded) $(BIN)/python -m run.local serve
 
 test: $(VENV)/.tools ## run every test
 	@$(BIN)/python -m pytest $(ARGS)
@@ -24,6 +24,9 @@ check: $(VENV)/.tools ## format, lint, layers, types
 format: $(VENV)/.tools ## put the code into its form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+stage: $(VENV)/.runtime ## lay out each function as it is deployed, under build/
+	@$(BIN)/python -m run.local stage
 
 bench: $(VENV)/.tools ## print every measured figure, side by side with the peer
 	@$(BIN)/python -m tests.bench $(ARGS)

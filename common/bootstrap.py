@@ -18,6 +18,8 @@ from common.loop import LoopThread
 from common.settings import Settings
 
 if TYPE_CHECKING:
+    from agents import Model
+
     from common.assistant.approvals import Approvals
     from common.assistant.audit import Audit
     from common.assistant.chats import Chats
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from common.assistant.turns import Turns
     from common.egress import Egress
     from common.events import Events
+    from common.google_rest import GoogleRest
     from common.identity import Callers, DevelopmentTokens, Tickets, Verifier
     from common.keys import KeyWrapper
     from common.store import Store
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
     from common.tasks.embedded import Deliver, Delivery, Response
     from common.tools import Registry, ToolRunner
     from common.vault import Vault
+
+EMULATED_PROJECT = "odai-local"  # where the emulators keep things unless another is named
+_PUBSUB_EMULATOR = "PUBSUB_EMULATOR_HOST"  # Google's own name for it, as Firestore's client has
 
 
 class Services:
@@ -78,17 +84,24 @@ class Services:
     @cached_property
     def store(self) -> Store:
         """The document store."""
+        if self.settings.backend != "embedded":
+            from common.store.firestore import open_firestore
+
+            return open_firestore(self._project)
         from common.store.sqlite import SqliteStore
 
-        self._embedded_only("store")
         return SqliteStore.open(self.settings.data_dir / "store.sqlite")
 
     @cached_property
     def keys(self) -> KeyWrapper:
         """Wraps users' data keys."""
+        if not self.settings.local:
+            from common.keys.kms import KmsKeys
+
+            key, per_user = self.settings.kms_key, self.settings.key_per_user
+            return KmsKeys(key, api=self._google(), key_per_user=per_user)
         from common.keys.local import LocalKeys
 
-        self._embedded_only("keys")
         return LocalKeys.open(self.settings.data_dir)
 
     @cached_property
@@ -101,31 +114,48 @@ class Services:
     @cached_property
     def events(self) -> Events:
         """Carries facts to whoever listens."""
+        if self.settings.backend != "embedded":
+            from common.events.pubsub import PubSubEvents
+
+            return PubSubEvents(self._project, api=self._google(os.environ.get(_PUBSUB_EMULATOR)))
         from common.events.embedded import EmbeddedEvents
 
-        self._embedded_only("events")
         return EmbeddedEvents()
 
     @cached_property
     def tasks(self) -> Tasks:
         """Makes requests later."""
         from common.assistant.jobs import queues
+
+        settings, known = self.settings, queues(self.registry)
+        if not settings.local:
+            from common.tasks.cloud_tasks import CloudTasks
+
+            return CloudTasks(
+                f"projects/{settings.google_project}/locations/{settings.google_location}",
+                api=self._google(),
+                queues={queue.name for queue in known},
+                base_url=settings.functions_url or settings.base_url,
+                service_account=settings.invoker,
+                clock=self.clock,
+            )
         from common.tasks.embedded import EmbeddedTasks
 
-        self._embedded_only("tasks")
-        return EmbeddedTasks(
-            self.settings.data_dir / "tasks.sqlite",
-            queues(self.registry),
-            self._deliver,
-            self.clock,
-        )
+        return EmbeddedTasks(settings.data_dir / "tasks.sqlite", known, self._deliver, self.clock)
 
     @cached_property
     def callers(self) -> Callers:
         """Recognises our own platform's calls."""
-        from common.identity import LocalCallers
+        from common.identity import LocalCallers, OidcCallers, SigningKeys, google_oidc_keys
 
-        self._embedded_only("callers")
+        settings = self.settings
+        if not settings.local:
+            return OidcCallers(
+                audience=settings.functions_url or settings.base_url,
+                emails=[settings.invoker],
+                keys=SigningKeys(google_oidc_keys(self.egress), clock=self.clock),
+                clock=self.clock,
+            )
         return LocalCallers.open(
             self.settings.data_dir, production=self.settings.production, clock=self.clock
         )
@@ -193,18 +223,23 @@ class Services:
         return Chats(self.store, self.vault, clock=self.clock, instance=self.instance)
 
     @cached_property
+    def model(self) -> Model:
+        """The language model, or the offline planner."""
+        from common.llm.provider import open_model
+
+        return open_model(self.settings, self.registry, self.clock)
+
+    @cached_property
     def turns(self) -> Turns:
         """Answers prompts. Loads `agents` and `openai` (2 s, 100 MB): the container alone does."""
         from common.assistant.orchestrator import Orchestrator
         from common.assistant.turn import Means
         from common.assistant.turns import Turns
-        from common.llm.provider import open_model
 
-        model = open_model(self.settings, self.registry, self.clock)
         return Turns(
             chats=self.chats,
             router=self.router,
-            orchestrator=Orchestrator(self.registry, self.router, model),
+            orchestrator=Orchestrator(self.registry, self.router, self.model),
             means=Means(self.runner, self.jobs, self.approvals, self.audit),
             events=self.events,
             clock=self.clock,
@@ -239,7 +274,7 @@ class Services:
 
     def close(self) -> None:
         """Close what was opened, then end the loop."""
-        for name in ("jobs", "tasks", "events", "egress", "store", "keys"):
+        for name in ("jobs", "tasks", "model", "events", "egress", "store", "keys"):
             if (part := self.__dict__.get(name)) and hasattr(part, "close"):
                 self.loop.run(part.close(), timeout=5.0)
         self.loop.stop()
@@ -249,6 +284,13 @@ class Services:
             raise Misconfigured("This process delivers no tasks: use `python -m run.local serve`.")
         return await self.deliver(delivery)
 
-    def _embedded_only(self, part: str) -> None:
-        if self.settings.backend != "embedded":
-            raise Misconfigured(f"ODAI_BACKEND=google has no {part} adapter yet: use embedded.")
+    @property
+    def _project(self) -> str:
+        return self.settings.google_project or EMULATED_PROJECT
+
+    def _google(self, emulator: str | None = None) -> GoogleRest:
+        from common.google_rest import DefaultToken, GoogleRest
+
+        if emulator:
+            return GoogleRest(root=f"http://{emulator}")
+        return GoogleRest(token=DefaultToken())

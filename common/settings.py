@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from common.errors import Misconfigured
 
-Backend: TypeAlias = Literal["embedded", "google"]
+Backend: TypeAlias = Literal["embedded", "emulators", "google"]
 Environment: TypeAlias = Literal["development", "staging", "production"]
 ModelApi: TypeAlias = Literal["auto", "responses", "chat"]
 
@@ -34,7 +34,9 @@ class Settings:
         "ODAI_ENV", "development", "`development`, `staging` or `production`"
     )
     backend: Backend = _setting(
-        "ODAI_BACKEND", "embedded", "`embedded` (this machine alone) or `google`"
+        "ODAI_BACKEND",
+        "embedded",
+        "`embedded` (this machine alone), `emulators` (Google's, on this machine) or `google`",
     )
     data_dir: Path = _setting("ODAI_DATA", Path(".odai"), "folder of the embedded backend's files")
     port: int = _setting("PORT", 8080, "port to listen on")
@@ -91,7 +93,7 @@ class Settings:
         metadata={
             "env": "ODAI_EGRESS_MAP",
             "help": "`host=http://127.0.0.1:9000,…`: send a vendor's host elsewhere "
-            "(embedded backend only)",
+            "(not with `google`)",
         },
     )
     _environ: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -119,6 +121,11 @@ class Settings:
         return self.environment == "production"
 
     @property
+    def local(self) -> bool:
+        """True where everything runs on this machine."""
+        return self.backend != "google"
+
+    @property
     def offline(self) -> bool:
         """True where no model endpoint is configured and the offline planner answers."""
         return not (self.openai_api_key or self.openai_base_url)
@@ -129,20 +136,22 @@ class Settings:
         return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
 
     def _check(self) -> None:
-        if self.production and self.backend == "embedded":
+        if self.production and self.local:
             raise Misconfigured(
-                "ODAI_ENV=production refuses the embedded backend: set ODAI_BACKEND=google."
+                f"ODAI_ENV=production refuses ODAI_BACKEND={self.backend}: set it to google."
             )
-        if self.egress_map and self.backend != "embedded":
-            raise Misconfigured("ODAI_EGRESS_MAP works with ODAI_BACKEND=embedded only: unset it.")
+        if self.egress_map and not self.local:
+            raise Misconfigured("ODAI_EGRESS_MAP does not work with ODAI_BACKEND=google: unset it.")
         if self.backend == "google" and not self.google_project:
             raise Misconfigured("ODAI_BACKEND=google needs GOOGLE_CLOUD_PROJECT.")
+        if self.backend == "google" and not self.invoker:
+            raise Misconfigured("ODAI_BACKEND=google needs ODAI_INVOKER, a service account.")
+        if self.backend == "google" and not self.public_url:
+            raise Misconfigured("ODAI_BACKEND=google needs ODAI_PUBLIC_URL.")
         if self.backend == "google" and not self.kms_key:
             raise Misconfigured("ODAI_BACKEND=google needs ODAI_KMS_KEY.")
         if self.production and self._environ.get("FIREBASE_AUTH_EMULATOR_HOST"):
-            raise Misconfigured(
-                "ODAI_ENV=production refuses FIREBASE_AUTH_EMULATOR_HOST."
-            )
+            raise Misconfigured("ODAI_ENV=production refuses FIREBASE_AUTH_EMULATOR_HOST.")
 
 
 def settings_table() -> list[tuple[str, str, str]]:
@@ -158,7 +167,7 @@ def settings_table() -> list[tuple[str, str, str]]:
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "ODAI_ENV": ("development", "staging", "production"),
-    "ODAI_BACKEND": ("embedded", "google"),
+    "ODAI_BACKEND": ("embedded", "emulators", "google"),
     "ODAI_MODEL_API": ("auto", "responses", "chat"),
     "ODAI_LOG_LEVEL": ("DEBUG", "INFO", "WARNING", "ERROR"),
 }

@@ -1,156 +1,39 @@
-"""Google's own emulators, started for a test session: the oracles the embedded adapters answer to.
-
-They come with the Cloud SDK (`google-cloud-cli-firestore-emulator` and
-`google-cloud-cli-pubsub-emulator`, or `gcloud components install ...`) and need Java. Absent, the
-tests that use them are skipped with that advice; under `CI=true` they fail instead.
-"""
+"""The emulators as fixtures use them: absent, tests are skipped; under `CI=true` they fail."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, NoReturn
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-START_TIMEOUT_S = 60.0
-_LOOPBACK = "127.0.0.1,localhost"
+from run.local import emulators
+from run.local.emulators import EmulatorMissing, bypass_proxy
+
+__all__ = ["bypass_proxy", "firestore_emulator", "pubsub_emulator"]
 
 
 @contextmanager
 def firestore_emulator() -> Iterator[str]:
     """Yield host:port of a Firestore emulator; `FIRESTORE_EMULATOR_HOST` names one that runs."""
-    if running := os.environ.get("FIRESTORE_EMULATOR_HOST"):
-        yield running
-        return
-    jar = _jar("cloud-firestore-emulator/cloud-firestore-emulator.jar", "firestore-emulator")
-    main = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
-    with _started(["-Duser.language=en", "-Xmx512m", "-cp", jar, main], _answers_http) as host:
+    with _or_absent(emulators.firestore_emulator) as host:
         yield host
 
 
 @contextmanager
 def pubsub_emulator() -> Iterator[str]:
     """Yield host:port of a Pub/Sub emulator; `PUBSUB_EMULATOR_HOST` names one that runs."""
-    if running := os.environ.get("PUBSUB_EMULATOR_HOST"):
-        yield running
-        return
-    jar = _jar("pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar", "pubsub-emulator")
-    with _started(["-Xmx256m", "-jar", jar], _says_started) as host:
+    with _or_absent(emulators.pubsub_emulator) as host:
         yield host
 
 
-def bypass_proxy() -> None:
-    """Keep loopback out of any proxy, for urllib and for gRPC, which reads the same variables."""
-    for name in ("NO_PROXY", "no_proxy"):
-        known = os.environ.get(name, "")
-        if "127.0.0.1" not in known:
-            os.environ[name] = f"{known},{_LOOPBACK}".lstrip(",")
-
-
-def _jar(pattern: str, component: str) -> str:
-    for root in _sdk_roots():
-        if found := sorted((root / "platform").glob(pattern)):
-            return str(found[-1])
-    _absent(
-        f"The {component} of the Google Cloud SDK is not installed: "
-        f"apt-get install google-cloud-cli-{component}, or gcloud components install "
-        f"{'cloud-' if component.startswith('firestore') else ''}{component}."
-    )
-
-
-def _sdk_roots() -> Iterator[Path]:
-    if named := os.environ.get("CLOUDSDK_ROOT"):
-        yield Path(named)
-    yield Path("/usr/lib/google-cloud-sdk")
-    yield Path.home() / "google-cloud-sdk"
-    gcloud = shutil.which("gcloud")
-    if gcloud is None:
-        return
-    yield Path(gcloud).resolve().parent.parent
-    asked = subprocess.run(  # last: it takes a second or two to answer
-        [gcloud, "info", "--format=value(installation.sdk_root)"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if asked.stdout.strip():
-        yield Path(asked.stdout.strip())
-
-
-def _absent(advice: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(advice)
-    pytest.skip(advice)
-
-
 @contextmanager
-def _started(arguments: list[str], ready: Callable[[str, str], bool]) -> Iterator[str]:
-    java = shutil.which("java", path=_java_path())
-    if java is None:
-        _absent("Google's emulators need Java 17 or later: apt-get install default-jre-headless.")
-    bypass_proxy()
-    host, port = "127.0.0.1", _free_port()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            [java, *arguments, f"--host={host}", f"--port={port}"],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            _wait(process, output, lambda said: ready(f"{host}:{port}", said))
-            yield f"{host}:{port}"
-        finally:
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _java_path() -> str:
-    home = os.environ.get("JAVA_HOME")
-    path = os.environ.get("PATH", os.defpath)
-    return f"{home}/bin{os.pathsep}{path}" if home else path
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait(
-    process: subprocess.Popen[bytes], output: IO[bytes], ready: Callable[[str], bool]
-) -> None:
-    until = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < until:
-        # pread: the child writes at the offset it shares with this very file object
-        said = os.pread(output.fileno(), 1 << 20, 0).decode(errors="replace")
-        if ready(said):
-            return
-        if process.poll() is not None:
-            pytest.fail(f"The emulator ended at once:\n{said[-2000:]}")
-        time.sleep(0.05)
-    pytest.fail(f"The emulator was not ready within {START_TIMEOUT_S:.0f} s:\n{said[-2000:]}")
-
-
-def _answers_http(host: str, _: str) -> bool:
+def _or_absent(start: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
     try:
-        with urllib.request.urlopen(f"http://{host}/", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def _says_started(_: str, said: str) -> bool:
-    return "Server started" in said
+        with start() as host:
+            yield host
+    except EmulatorMissing as err:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(err))
+        pytest.skip(str(err))

@@ -376,6 +376,9 @@ class Turns:
                     agent, history, context=turn, max_turns=MAX_STEPS, run_config=_CONFIG
                 )
         except VendorRejected as err:
+            if isinstance(err.__cause__, agents.ModelRefusalError):
+                turn.items = turn.kept_items()  # declining is an answer, and it was heard
+                return
             if isinstance(err.__cause__, agents.MaxTurnsExceeded):
                 raise VendorRejected("That took too many steps. Ask for one part of it.") from err
             raise

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+TOPICS: Final = ("turn.finished",)  # every topic the code publishes to
 
 
 @dataclass(frozen=True, slots=True)

@@ -304,8 +304,8 @@ class _Response(msgspec.Struct):
 
 _event = msgspec.json.Decoder(_Event).decode
 _response = msgspec.json.Decoder(_Response).decode
+_USUAL = re.compile(rb"^event:.*\ndata: (.*)\n\n", re.MULTILINE)
 _ENDS = frozenset(("response.completed", "response.incomplete", "response.failed"))
-_USUAL_BLOCK = re.compile(rb"(?:event:[^\n]*\n)?data: ?([^\n]*)")
 
 
 class EventSplitter:
@@ -326,16 +326,22 @@ class EventSplitter:
             if chunk and text.endswith(b"\r"):
                 text, held = text[:-1], b"\r"
             text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        *blocks, rest = text.split(b"\n\n")
-        self._rest = rest + held
+        end = text.rfind(b"\n\n") + 2 if b"\n\n" in text else 0
+        self._rest = text[end:] + held
         if len(self._rest) > _LARGEST_EVENT:
             raise unusable()
-        return [data for block in blocks if (data := _data(block))]
+        return _data(text[:end]) if end else []
 
 
-def _data(block: bytes) -> bytes:
-    if usual := _USUAL_BLOCK.fullmatch(block):
-        return usual[1]
+def _data(text: bytes) -> list[bytes]:
+    found: list[bytes] = _USUAL.findall(text)
+    # A match begins a line and holds three line ends: so many and no more means nothing but these.
+    if len(found) * 3 == text.count(b"\n"):
+        return found
+    return [data for block in text.split(b"\n\n") if (data := _unusual(block))]
+
+
+def _unusual(block: bytes) -> bytes:
     lines = [line.partition(b":") for line in block.split(b"\n")]
     return b"\n".join(value.removeprefix(b" ") for name, _, value in lines if name == b"data")
 

@@ -229,7 +229,8 @@ class OfflinePlanner(Model):
         worked = [m for m in acted if not _error(m.output or "")]
         parts = []
         for made in acted:
-            service = self._registry.entry_of(self._registry.tool(made.name)).connector.name
+            declared = self._registry.entry_of(self._registry.tool(made.name)).connector.name
+            service = str(_object(made.output).get("service") or declared)
             if error := _error(made.output or ""):
                 helped = any(self._same(made, other) for other in worked)
                 parts.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -39,6 +39,7 @@ class Outcome:
     duration_ms: int
     result: ToolResult | None = None
     error: OdaiError | None = None
+    service: str = ""  # the vendor that answered, as users know it
 
     @property
     def ok(self) -> bool:
@@ -54,10 +55,13 @@ class Outcome:
         """Return the JSON text the model reads."""
         if self.result is None:
             error = self.error or OdaiError("The tool failed.")
-            return msgspec.json.encode(
-                {"error": error.code, "message": str(error), "retryable": error.retryable}
-            ).decode()
-        shown: dict[str, Any] = {"summary": self.result.summary, "data": self.result.data}
+            failed = {"error": error.code, "message": str(error), "retryable": error.retryable}
+            return msgspec.json.encode({**failed, "service": self.service}).decode()
+        shown: dict[str, Any] = {
+            "summary": self.result.summary,
+            "data": self.result.data,
+            "service": self.service,
+        }
         if self.result.sources:
             shown["sources"] = [source.url for source in self.result.sources]
         if self.result.untrusted:
@@ -126,7 +130,7 @@ class ToolRunner:
             if tool.risk != "read":
                 break
         assert outcome is not None  # a known name has at least one provider
-        return outcome
+        return replace(outcome, service=self.registry.entry_of(outcome.tool).connector.name)
 
     def _context(self, tool: Tool, asker: Asker, key: str) -> ToolContext:
         entry = self.registry.entry_of(tool)

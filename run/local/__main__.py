@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     route.add_argument("text")
     route.add_argument("--limit", type=int, default=None)
     add("tools", commands.tools, "print every tool as JSON")
+    add("stage", commands.stage, "lay out each function as it is deployed, under build/")
     add("settings", commands.settings_table, "print the table of settings as Markdown")
     return parser
 

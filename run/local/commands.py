@@ -7,12 +7,14 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from common import log
-from common.bootstrap import Services
+from common.bootstrap import EMULATED_PROJECT, Services
 from common.documents import new_id
 from common.errors import Misconfigured
+from common.events import TOPICS
 from common.loop import LoopThread
 from common.settings import Settings
 from common.settings import settings_table as rows
@@ -24,6 +26,13 @@ def serve(settings: Settings, _: argparse.Namespace) -> int:
 
     _check_port(settings.port)
     log.configure(level="WARNING" if settings.log_level == "INFO" else settings.log_level)
+    if settings.backend == "emulators":
+        from run.local.emulators import emulators
+
+        print("Starting Google's emulators …", flush=True)
+        with emulators(settings.google_project or EMULATED_PROJECT, TOPICS):
+            serve_suite(settings)
+        return 0
     serve_suite(settings)
     return 0
 
@@ -121,6 +130,15 @@ def tools(settings: Settings, _: argparse.Namespace) -> int:
             }
         )
     print(json.dumps(listed, ensure_ascii=False, indent=2))
+    return 0
+
+
+def stage(_: Settings, __: argparse.Namespace) -> int:
+    """Lay out each function as it is deployed."""
+    from run.local.stage import stage_all
+
+    for folder in stage_all(Path("build")):
+        print(folder)
     return 0
 
 

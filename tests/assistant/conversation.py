@@ -92,8 +92,8 @@ class Conversation:
         """Wait until an event of this type was shown."""
         return self.until(lambda events: of(events, kind))
 
-    def settled(self) -> list[Event]:
-        """Wait until nothing is running and everything is shown; return all events."""
+    def idle(self) -> None:
+        """Wait until nothing is running."""
 
         async def quiet() -> None:
             async with asyncio.timeout(SECONDS):
@@ -101,6 +101,10 @@ class Conversation:
                     await asyncio.wait([self.room.worker])
 
         self.services.loop.run(quiet())
+
+    def settled(self) -> list[Event]:
+        """Wait until nothing is running and everything is shown; return all events."""
+        self.idle()
         journal = self.room.journal
         if journal:
             self.until(lambda _: self.watcher.seq >= journal.last or self.watcher.closed)

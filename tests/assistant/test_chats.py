@@ -286,7 +286,7 @@ def test_a_turn_whose_server_died_is_closed_by_the_next(services: Make) -> None:
         assert {"role": "assistant", "content": "one two"} in history
         after.leave()
         gate.open()
-        before.settled()
+        before.idle()
         before.leave()
 
 
