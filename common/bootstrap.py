@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from common.documents import now
 from common.errors import Misconfigured
 from common.loop import LoopThread
+from common.presence import Presence, unknown
 from common.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,6 +54,13 @@ class Services:
         self.clock = now
         self.deliver: Deliver | None = None  # how the embedded queue reaches the functions
         self.instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+
+    @cached_property
+    def presence(self) -> Presence | None:
+        """Tells which processes of this machine live; None where there are many machines."""
+        if not self.settings.local:
+            return None
+        return Presence.open(self.settings.data_dir, self.instance)
 
     @cached_property
     def registry(self) -> Registry:
@@ -174,7 +183,7 @@ class Services:
 
         return Jobs(
             self.store, self.vault, self.tasks, self.runner,
-            clock=self.clock, instance=self.instance,
+            clock=self.clock, instance=self.instance, gone=self._gone,
         )  # fmt: skip
 
     @cached_property
@@ -220,7 +229,9 @@ class Services:
         """Reads and writes chats."""
         from common.assistant.chats import Chats
 
-        return Chats(self.store, self.vault, clock=self.clock, instance=self.instance)
+        return Chats(
+            self.store, self.vault, clock=self.clock, instance=self.instance, gone=self._gone
+        )
 
     @cached_property
     def model(self) -> Model:
@@ -274,10 +285,14 @@ class Services:
 
     def close(self) -> None:
         """Close what was opened, then end the loop."""
-        for name in ("jobs", "tasks", "model", "events", "egress", "store", "keys"):
+        for name in ("jobs", "tasks", "model", "events", "egress", "store", "keys", "presence"):
             if (part := self.__dict__.get(name)) and hasattr(part, "close"):
                 self.loop.run(part.close(), timeout=5.0)
         self.loop.stop()
+
+    @property
+    def _gone(self) -> Callable[[str], bool]:
+        return self.presence.gone if self.presence else unknown
 
     async def _deliver(self, delivery: Delivery) -> Response:
         if self.deliver is None:

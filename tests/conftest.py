@@ -1,4 +1,4 @@
-"""What every test may ask for: a fresh event loop, and the product's services in a folder of its own."""
+"""What every test may ask for: a fresh event loop, services over a folder of the test's own."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from common import documents
 from common.documents import Clock, Data, new_id
 from common.errors import Conflict, NotFound
 from common.store import Create, Query, Snapshot, Store, Update
@@ -99,14 +100,16 @@ class Approvals:
     ) -> Decided:
         """Decide a waiting action, once.
 
-        Raises NotFound (unknown, or another user's), Conflict (decided already), InvalidInput
-        (edited arguments that do not fit: it goes on waiting).
+        Raises NotFound (unknown, or another user's), Conflict (decided already, or its message was
+        replaced), InvalidInput (edited arguments that do not fit: it goes on waiting).
         """
 
         async def work(transaction: Any) -> Decided:
             found = await self._own(transaction, approval_id, uid)
             if found.data["status"] != "pending":
                 raise Conflict("That was decided already.")
+            if not await _still_told(transaction, found):
+                raise Conflict("That belongs to a message that is not part of the chat any more.")
             sealer = await self._vault.open(uid)
             sealed = self._opened(sealer, found)
             expired = found.data["decide_by"] <= self._clock()
@@ -149,18 +152,21 @@ class Approvals:
         refused = found.data["status"] in ("denied", "expired")
         return _decided(found, sealed, found.data["status"] if refused else "approved")
 
-    async def unfinished(self, chat_id: str, uid: str) -> list[tuple[Decided, str]]:
-        """Return a chat's decided actions whose turn has not ended, oldest first."""
+    async def unfinished(self, chat_id: str, uid: str) -> list[Decided]:
+        """Return a chat's approved actions that nobody has begun."""
+        query = Query("approvals", where=(("chat_id", "==", chat_id), ("status", "==", "approved")))
+        found = await self._store.query(query)
         sealer = await self._vault.open(uid)
-        query = Query(
-            "approvals",
-            where=(("chat_id", "==", chat_id), ("status", "in", ("approved", "running"))),
-        )
-        return [
-            (_decided(found, self._opened(sealer, found), "approved"), found.data["status"])
-            for found in await self._store.query(query)
-            if found.data["uid"] == uid
-        ]
+        own = [each for each in found if each.data["uid"] == uid]
+        return [_decided(each, self._opened(sealer, each), "approved") for each in own]
+
+    async def abandon(self, turn_id: str) -> list[str]:
+        """Note that nobody knows how the actions ended that this turn ran; return their tools."""
+        query = Query("approvals", where=(("run_by", "==", turn_id), ("status", "==", "running")))
+        found = await self._store.query(query)
+        for each in found:
+            await self.close(each.id, known=False)
+        return [each.data["tool"] for each in found]
 
     async def _own(self, reader: Any, approval_id: str, uid: str) -> Snapshot:
         if not approval_id.isalnum():
@@ -178,6 +184,12 @@ class Approvals:
     def _opened(self, sealer: Any, found: Snapshot) -> _Sealed:
         blob = sealer.unseal(found.path, "call", found.data["call"])
         return msgspec.json.decode(blob, type=_Sealed)
+
+
+async def _still_told(transaction: Any, found: Snapshot) -> bool:
+    turns = documents.turns(found.data["chat_id"])
+    turn = await transaction.get(f"{turns}/{found.data['turn_id']}")
+    return turn is not None and turn.data["status"] != "superseded"
 
 
 def _decided(found: Snapshot, sealed: _Sealed, decision: Any) -> Decided:

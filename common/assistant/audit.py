@@ -6,8 +6,10 @@ What was done to what is sealed; who, when, which tool and how it ended can be l
 from __future__ import annotations
 
 from common.documents import Clock, new_id
-from common.store import Create, Store, Update
+from common.store import Create, Query, Store, Update
 from common.vault import Vault
+
+BEGUN = "begun"
 
 
 class Audit:
@@ -18,13 +20,16 @@ class Audit:
         self._vault = vault
         self._clock = clock
 
-    async def begin(self, uid: str, what: str, *, details: str = "", by: str = "user") -> str:
+    async def begin(
+        self, uid: str, what: str, *, details: str = "", by: str = "user", turn_id: str = ""
+    ) -> str:
         """Note that `what` is about to happen; return the row's id for `complete`."""
         row = new_id()
         path = f"audit/{row}"
         sealer = await self._vault.open(uid)
         await self._store.commit(Create(path, {
-            "uid": uid, "what": what, "by": by, "at": self._clock(), "status": "begun",
+            "uid": uid, "what": what, "by": by, "at": self._clock(), "status": BEGUN,
+            "turn_id": turn_id,
             "details": sealer.seal(path, "details", details.encode()),
         }))  # fmt: skip
         return row
@@ -33,6 +38,20 @@ class Audit:
         """Note how it ended ("done" or an error's code)."""
         changes = {"status": status, "ended_at": self._clock()}
         await self._store.commit(Update(f"audit/{row}", changes))
+
+    async def acts_of(self, turn_id: str) -> list[tuple[str, str]]:
+        """Return what a turn that died did in the user's name, as (what, status).
+
+        What had begun and not ended is noted, and returned, as "unknown".
+        """
+        acts = []
+        for row in await self._store.query(Query("audit", where=(("turn_id", "==", turn_id),))):
+            status = row.data["status"]
+            if status == BEGUN:
+                status = "unknown"
+                await self.complete(row.id, status)
+            acts.append((row.data["what"], status))
+        return acts
 
     async def refused(self, what: str, reason: str) -> None:
         """Note a refused caller of our own endpoints, about no user in particular."""

@@ -17,7 +17,9 @@ import msgspec
 
 from common.tools import Outcome, Tool
 
-_URL = re.compile(r"https?://[^\s\"'<>)\]]+", re.IGNORECASE)
+_URL = re.compile(r"(?:https?:)?//[^\s\"'<>)\]]+", re.IGNORECASE)
+_WORD = re.compile(r"[^\s\"'<>()\[\]]+")
+_NAMES = ("url", "uri", "link", "href", "host", "domain", "website", "site")  # of such arguments
 
 
 @dataclass(slots=True)
@@ -30,6 +32,12 @@ class Trust:
     said: str
     tainted: bool = False
     cited: set[str] = field(default_factory=set)
+
+    def named(self, url: str) -> bool:
+        """Return whether the user wrote this address, whole, or a tool gave it as a source."""
+        plain = _plain(url)
+        words = {_plain(word) for word in _WORD.findall(self.said)}
+        return plain in self.cited or plain in words or plain.partition("://")[2] in words
 
     def note(self, outcome: Outcome) -> None:
         """Take in a tool's result."""
@@ -49,23 +57,20 @@ def must_ask(tool: Tool, arguments: str, trust: Trust, *, granted: Collection[st
         return True
     if tool.risk == "write":
         return trust.tainted or tool.name not in granted
-    return trust.tainted and any(not _known(url, trust) for url in _addresses(_decoded(arguments)))
+    return trust.tainted and not all(map(trust.named, _addresses(_decoded(arguments))))
 
 
-def _known(url: str, trust: Trust) -> bool:
-    return _plain(url) in trust.cited or url in trust.said or _bare(url) in trust.said
-
-
-def _addresses(value: Any) -> Iterator[str]:
+def _addresses(value: Any, name: str = "") -> Iterator[str]:
     """Yield every web address in a call's arguments, however deep."""
     if isinstance(value, str):
-        yield from _URL.findall(value)
+        # Some tools take `example.com/page`; the argument's name tells.
+        yield from [value] if name.casefold().endswith(_NAMES) else _URL.findall(value)
     elif isinstance(value, dict):
-        for part in value.values():
-            yield from _addresses(part)
+        for key, part in value.items():
+            yield from _addresses(part, key)
     elif isinstance(value, list):
         for part in value:
-            yield from _addresses(part)
+            yield from _addresses(part, name)
 
 
 def _decoded(arguments: str) -> Any:
@@ -76,8 +81,4 @@ def _decoded(arguments: str) -> Any:
 
 
 def _plain(url: str) -> str:
-    return url.rstrip("/.,;")
-
-
-def _bare(url: str) -> str:
-    return _plain(url).partition("://")[2]
+    return url.rstrip("/.,;:!?")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,13 +23,28 @@ from common.assistant.journal import Chunk, Entry, decode_entries, replay
 from common.assistant.protocol import Cursor
 from common.documents import Clock, Data
 from common.errors import Conflict, NotFound
-from common.store import Create, Delete, Merge, Query, Snapshot, Store, Union, Update, Write
+from common.presence import unknown
+from common.store import (
+    Change,
+    Create,
+    Delete,
+    Merge,
+    Query,
+    Remove,
+    Snapshot,
+    Store,
+    Union,
+    Update,
+    Watch,
+    Write,
+)
 from common.vault import Sealer, Vault
 
 LEASE_SECONDS = 30.0
 HISTORY_TURNS = 40
 HISTORY_BYTES = 400_000
 _PROMPT_ID_DAYS = 7
+_MOST_OTHERS = 4  # processes named beside this one: who is dropped names itself again
 _ITEM = "items"
 
 Item = dict[str, Any]  # a Responses API input item
@@ -45,6 +60,8 @@ class ChatState:
     title: str = ""
     version: str = ""
     running: str | None = None
+    stale: bool = False  # another process moved on: read again before the next turn
+    others: frozenset[str] = frozenset()  # other processes that show the chat
     last: Cursor | None = None
     tainted: bool = False  # it holds text written by strangers
     granted: frozenset[str] = frozenset()  # tools the user always allows
@@ -85,12 +102,25 @@ class ChatBusy(Conflict):
 
 
 class Chats:
-    """Reads and writes chats; `instance` names this process in leases."""
+    """Reads and writes chats.
 
-    def __init__(self, store: Store, vault: Vault, *, clock: Clock, instance: str) -> None:
+    `instance` names this process in leases; `gone(instance)` says of one that it is known to be
+    dead, whatever its lease says.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        *,
+        clock: Clock,
+        instance: str,
+        gone: Callable[[str], bool] = unknown,
+    ) -> None:
         self._store = store
         self._vault = vault
         self._clock = clock
+        self._gone = gone
         self.instance = instance
 
     async def load(self, chat_id: str, uid: str) -> ChatState:
@@ -116,7 +146,7 @@ class Chats:
             return
         if snapshot.data.get("owner") != state.uid:
             raise NotFound("There is no such chat. Start a new one.")
-        moved = snapshot.version != state.version
+        moved = state.stale or snapshot.version != state.version
         self._read(state, snapshot)
         if moved:
             state.history = await self._history(state)
@@ -159,11 +189,58 @@ class Chats:
             state.history = [pair for pair in state.history if pair[0] < replaces]
         state.history.append((turn.id, [item]))
 
+    async def watch(self, on_change: Callable[[Sequence[Change]], None]) -> Watch:
+        """Hear of every change to the chats that name this process (see `announce`)."""
+        named = Query("chats", where=(("viewers", "array_contains", self.instance),))
+        return await self._store.watch(named, on_change)
+
+    async def announce(self, state: ChatState) -> None:
+        """Name this process among those that show the chat; a new chat is named when it begins."""
+        if state.version:
+            await self._change(state, {"viewers": Union((self.instance,))})
+            await self.refresh(state)
+
+    async def retire(self, state: ChatState) -> None:
+        """Take this process's name out of the chat."""
+        if state.version:
+            await self._change(state, {"viewers": Remove((self.instance,))})
+
+    async def ask_to_stop(self, state: ChatState, turn_id: str) -> None:
+        """Tell the process that runs the turn to stop it."""
+        await self._change(state, {"stop": turn_id})
+
+    def take_in(self, state: ChatState, data: Data) -> bool:
+        """Take in the chat's document as it was heard; return whether a turn elsewhere moved on.
+
+        What this process wrote itself may be heard late, and tells it nothing.
+        """
+        if data.get("owner") != state.uid:
+            return False
+        state.others = frozenset(data.get("viewers", ())) - {self.instance}
+        state.title = self._title(state, data)
+        last = Cursor(data["last_turn"], data["last_seq"])
+        if data.get("by") == self.instance or (state.running, state.last) == (
+            data["running"],
+            last,
+        ):
+            return False
+        state.running, state.last, state.stale = data["running"], last, True
+        return True
+
+    async def _change(self, state: ChatState, changes: Data) -> None:
+        try:
+            await self._store.commit(Update(documents.chat(state.id), changes))
+            state.stale = True  # others may have written in between
+        except Conflict as err:  # the chat is gone
+            raise NotFound("There is no such chat any more.") from err
+
     async def store_chunk(self, state: ChatState, turn_id: str, chunk: Chunk) -> None:
         """Store a piece of the journal. Conflict: another process owns the turn now."""
         write = self._chunk(state, turn_id, chunk)
         try:
-            await self._store.commit(write)
+            versions = await self._store.commit(write, *self._word(state, chunk))
+            if len(versions) > 1:
+                state.version = versions[1]
         except Conflict:
             # An earlier attempt of the same commit may have succeeded without our hearing of it.
             if not await self._is_ours(write):
@@ -186,7 +263,12 @@ class Chats:
         now = self._clock()
         items_path = f"{documents.items(state.id)}/{turn_id}"
         chunk_write = self._chunk(state, turn_id, chunk)
-        chat_changes: Data = {"running": None, "updated_at": now, "last_seq": chunk.last}
+        chat_changes: Data = {
+            "running": None,
+            "updated_at": now,
+            "last_seq": chunk.last,
+            "by": self.instance,
+        }
         if tainted and not state.tainted:
             chat_changes["tainted"] = True
         if title is not None:
@@ -220,6 +302,17 @@ class Chats:
         await self._store.commit(
             Update(f"{documents.turns(state.id)}/{turn_id}", {"lease_until": until})
         )
+
+    def remaining(self, turn: TurnRecord) -> float:
+        """Return for how many seconds a running turn is its owner's; 0 or less: it is dead."""
+        if self._gone(turn.owner):
+            return 0.0
+        return (turn.lease_until - self._clock()).total_seconds()
+
+    async def answered_in(self, state: ChatState, prompt_id: str) -> str | None:
+        """Return the turn that this prompt began, if it began one."""
+        marker = await self._store.get(_marker_path(state.id, prompt_id))
+        return marker.data["turn"] if marker else None
 
     async def turn(self, state: ChatState, turn_id: str) -> TurnRecord:
         """Return a stored turn; NotFound where the chat has none of that id."""
@@ -256,15 +349,18 @@ class Chats:
             before = found[-1].id
         return [self._turn(state, snapshot) for snapshot in reversed(page[:limit])]
 
-    async def entries(self, state: ChatState, turn_id: str) -> tuple[list[Entry], int]:
-        """Return a turn's stored events and how many chunks hold them."""
+    async def entries(
+        self, state: ChatState, turn_id: str, *, after: int = 0
+    ) -> tuple[list[Entry], int]:
+        """Return a turn's stored events behind its first `after` chunks, and the chunks in all."""
         path = documents.journal(state.id, turn_id)
-        chunks = await self._store.query(Query(path))
+        query = Query(path, where=(("n", ">", after),), order_by=(("n", "asc"),))
         entries: list[Entry] = []
-        for chunk in chunks:
+        for chunk in await self._store.query(query):
             blob = state.sealer.unseal(chunk.path, "events", chunk.data["events"])
             entries.extend(decode_entries(blob))
-        return entries, len(chunks)
+            after = chunk.data["n"]
+        return entries, after
 
     async def told(self, state: ChatState, turn_id: str) -> tuple[list[bytes], int]:
         """Return a turn's stored events as clients read them, deltas merged, and the last seq."""
@@ -319,6 +415,8 @@ class Chats:
             "last_turn": turn.id,
             "last_seq": 0,
             "updated_at": turn.started_at,
+            "by": self.instance,
+            "viewers": [self.instance, *sorted(state.others)[:_MOST_OTHERS]],
         }
         if state.version:
             return Update(path, changes, if_version=state.version)
@@ -364,7 +462,14 @@ class Chats:
     def _chunk(self, state: ChatState, turn_id: str, chunk: Chunk) -> Create:
         path = f"{documents.journal(state.id, turn_id)}/{chunk.number:06d}"
         sealed = state.sealer.seal(path, "events", chunk.blob)
-        return Create(path, {"last": chunk.last, "by": self.instance, "events": sealed})
+        data = {"n": chunk.number, "last": chunk.last, "by": self.instance, "events": sealed}
+        return Create(path, data)
+
+    def _word(self, state: ChatState, chunk: Chunk) -> list[Write]:
+        """Return what tells other processes that show the chat of a stored chunk."""
+        if not state.others:
+            return []
+        return [Update(documents.chat(state.id), {"last_seq": chunk.last})]
 
     async def _is_ours(self, write: Create) -> bool:
         stored = await self._store.get(write.path)
@@ -398,18 +503,21 @@ class Chats:
         if state.running is None:
             return
         running = await self.turn(state, state.running)
-        if running.owner != self.instance and running.lease_until > self._clock():
+        if running.owner != self.instance and self.remaining(running) > 0:
             raise ChatBusy("This chat is answering on another device. Please wait.")
 
     def _read(self, state: ChatState, snapshot: Snapshot) -> None:
         data = snapshot.data
-        title = state.sealer.unseal(snapshot.path, "title", data["title"])
-        state.title = title.decode()
-        state.version = snapshot.version
+        state.title = self._title(state, data)
+        state.others = frozenset(data.get("viewers", ())) - {self.instance}
+        state.version, state.stale = snapshot.version, False
         state.running = data["running"]
         state.tainted = data.get("tainted", False)
         state.updated_at = data["updated_at"]
         state.last = Cursor(data["last_turn"], data["last_seq"])
+
+    def _title(self, state: ChatState, data: Data) -> str:
+        return state.sealer.unseal(documents.chat(state.id), "title", data["title"]).decode()
 
     async def _history(self, state: ChatState) -> list[tuple[str, list[Item]]]:
         query = Query(documents.items(state.id), order_by=(("id", "desc"),), limit=HISTORY_TURNS)

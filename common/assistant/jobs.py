@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -35,6 +35,7 @@ from common.errors import (
     VendorUnavailable,
 )
 from common.log import get_logger
+from common.presence import unknown
 from common.store import Change, Create, Query, Snapshot, Store, Update, Watch
 from common.tasks import Queue, Task, Tasks
 from common.tools import Asker, Entry, Outcome, Registry, Source, Tool, ToolResult, ToolRunner
@@ -42,7 +43,10 @@ from common.vault import Vault
 
 log = get_logger(__name__)
 
-FOLLOW_UPS = Queue("follow-ups", per_second=50.0)
+# A follow-up waits for the chat's turn to end, and a job for its worker's lease: both count their
+# own attempts, and a queue that gave up before them would lose what it carries.
+_PATIENT = 100
+FOLLOW_UPS = Queue("follow-ups", per_second=50.0, max_attempts=_PATIENT, max_backoff_s=30.0)
 WORKER_PATH = "/connector_worker"
 FOLLOW_UP_PATH = "/follow_ups"
 MAX_ATTEMPTS = 5
@@ -52,6 +56,7 @@ _DEFAULT_RATE = 10.0
 
 Status: TypeAlias = Literal["queued", "running", "done", "failed"]
 _FINAL = ("done", "failed")
+_BROKEN_OFF = "That broke off in the middle. It may have happened: check before repeating."
 
 _ERRORS: dict[str, Callable[[str], OdaiError]] = {
     kind.code: kind
@@ -91,12 +96,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A job's result, for the turn that tells it."""
+    """A job's result, for the turn that tells it; no outcome where a deploy took the tool away."""
 
     chat_id: str
     uid: str
     tool: str
-    outcome: Outcome
+    outcome: Outcome | None
+
+
+def job_of(turn_id: str, call_id: str) -> str:
+    """Return the id of the job that a turn's call makes."""
+    return hashlib.sha256(f"{turn_id}:{call_id}".encode()).hexdigest()[:32]
 
 
 def queue_of(entry: Entry) -> Queue:
@@ -106,6 +116,7 @@ def queue_of(entry: Entry) -> Queue:
         f"vendor-{entry.slug.replace('_', '-')}",
         per_second=manifest.per_second or _DEFAULT_RATE,
         concurrency=manifest.concurrency,
+        max_attempts=_PATIENT,
     )
 
 
@@ -118,7 +129,8 @@ def queues(registry: Registry) -> list[Queue]:
 class Jobs:
     """Both ends of a job: `start`, `outcome` and `leave` for turns, `work` for the worker.
 
-    `instance` names this process: its listener hears of the jobs it waits for.
+    `instance` names this process: its listener hears of the jobs it waits for. `gone(instance)`
+    says of another that it is known to be dead, whatever its lease says.
     """
 
     def __init__(
@@ -130,6 +142,7 @@ class Jobs:
         *,
         clock: Clock,
         instance: str,
+        gone: Callable[[str], bool] = unknown,
     ) -> None:
         self._store = store
         self._vault = vault
@@ -137,6 +150,7 @@ class Jobs:
         self._runner = runner
         self._clock = clock
         self._instance = instance
+        self._gone = gone
         self._watch: Watch | None = None
         self._watching = asyncio.Lock()
         self._changed: dict[str, asyncio.Event] = {}
@@ -147,11 +161,10 @@ class Jobs:
         self, tool: Tool, arguments: str, asker: Asker, *, chat_id: str, turn_id: str, call_id: str
     ) -> str:
         """Store and enqueue a call; return the job's id, the same for the same call."""
-        key = f"{turn_id}:{call_id}"
-        job_id = hashlib.sha256(key.encode()).hexdigest()[:32]
+        job_id = job_of(turn_id, call_id)
         path = _path(job_id)
         sealer = await self._vault.open(asker.uid)
-        call = msgspec.json.encode(_Call(tool.name, arguments, asker, key))
+        call = msgspec.json.encode(_Call(tool.name, arguments, asker, job_id))
         await self._listen()
         self._changed[job_id] = asyncio.Event()
         now = self._clock()
@@ -164,11 +177,7 @@ class Jobs:
             await self._store.commit(Create(path, job))
         except Conflict:
             log.info("job exists already", extra={"job_id": job_id})
-        entry = self._runner.registry.entry_of(tool)
-        await self._tasks.enqueue(Task(
-            queue_of(entry).name, WORKER_PATH, msgspec.json.encode({"job_id": job_id}),
-            name=f"job-{job_id}", deadline_s=max(15.0, tool.timeout_s + 15.0),
-        ))  # fmt: skip
+        await self._enqueue(tool, job_id)
         return job_id
 
     async def outcome(
@@ -182,7 +191,11 @@ class Jobs:
         try:
             async with asyncio.timeout(patience):
                 while True:
-                    job = await self._get(job_id)
+                    try:
+                        job = await self._get(job_id)
+                    except VendorUnavailable:  # the store, for a moment: the job goes on
+                        await self._wait_for_change(job_id)
+                        continue
                     if job.data["status"] in _FINAL:
                         return await self._outcome(job)
                     if job.data["status"] != told:
@@ -207,28 +220,40 @@ class Jobs:
         job = await self._store.transact(work)
         return await self._outcome(job) if job else None
 
-    async def leave_all(self, turn_id: str) -> None:
-        """Leave to follow-ups what a turn that died was waiting for."""
+    async def leave_all(self, turn_id: str, *, told: Collection[str]) -> None:
+        """Leave to follow-ups what a turn that died was waiting for; safe to repeat.
+
+        `told` are the calls whose results the user has seen.
+        """
+        known = {job_of(turn_id, call_id) for call_id in told}
         for job in await self._store.query(Query("jobs", where=(("turn_id", "==", turn_id),))):
-            if job.data["status"] not in _FINAL or job.data["waiter"]:
-                await self._store.commit(Update(job.path, {"waiter": ""}))
-                if await self.leave(job.id) is not None:
-                    await self._enqueue_follow_up(job.id)
+            if job.id in known:
+                continue
+            if await self.leave(job.id) is not None:
+                await self.enqueue_follow_up(f"job-{job.id}", {"job_id": job.id})
+            elif job.data["status"] == "queued":
+                # Its process may have died before it could do so.
+                await self._enqueue(self._runner.registry.tool(job.data["tool"]), job.id)
 
     async def finished(self, job_id: str) -> Finished:
         """Return a finished job's result. NotFound where it is gone, Conflict where it runs."""
         job = await self._get(job_id)
         if job.data["status"] not in _FINAL:
             raise Conflict("That job has not finished yet.")
-        return Finished(
-            job.data["chat_id"], job.data["uid"], job.data["tool"], await self._outcome(job)
-        )
+        tool = job.data["tool"]
+        known = tool in self._runner.registry.tools
+        outcome = await self._outcome(job) if known else None
+        return Finished(job.data["chat_id"], job.data["uid"], tool, outcome)
 
     async def enqueue_decision(self, approval_id: str, uid: str) -> None:
         """Have a decision acted on, at least once, whatever happens to this process."""
-        body = msgspec.json.encode({"approval_id": approval_id, "uid": uid})
+        body = {"approval_id": approval_id, "uid": uid}
+        await self.enqueue_follow_up(f"approval-{approval_id}", body)
+
+    async def enqueue_follow_up(self, name: str, body: dict[str, str]) -> None:
+        """Have a turn opened, at least once for each `name`; `body` says what for."""
         await self._tasks.enqueue(
-            Task(FOLLOW_UPS.name, FOLLOW_UP_PATH, body, name=f"approval-{approval_id}")
+            Task(FOLLOW_UPS.name, FOLLOW_UP_PATH, msgspec.json.encode(body), name=name)
         )
 
     async def close(self) -> None:
@@ -246,33 +271,39 @@ class Jobs:
             return Answer(200)
         if job.data["status"] in _FINAL:
             if job.data["follow_up"]:
-                await self._enqueue_follow_up(job_id)
+                await self.enqueue_follow_up(f"job-{job_id}", {"job_id": job_id})
             return Answer(200)
         try:
             call = await self._call(job)
             tool = self._runner.registry.tool(call.tool)
         except (NotFound, NotAllowed) as err:  # the tool or the user is gone
-            return await self._finish(job, None, _Result("", 0, error=err.code, message=str(err)))
+            return await self._finish(job, _Result("", 0, error=err.code, message=str(err)))
         claimed = await self._claim(job, tool)
         if isinstance(claimed, Answer):
             return claimed
         outcome = await self._runner.run(call.tool, call.arguments, call.asker, key=call.key)
         error = outcome.error
-        if error and error.retryable and claimed.data["attempts"] < MAX_ATTEMPTS:
+        # An act that got no answer may have happened all the same: only reads are made again.
+        again = isinstance(error, RateLimited) or (
+            tool.risk == "read" and error and error.retryable
+        )
+        if error and again and claimed.data["attempts"] < MAX_ATTEMPTS:
             return await self._again(claimed, error)
-        return await self._finish(claimed, tool, _packed(outcome))
+        return await self._finish(claimed, _packed(outcome))
 
     async def _claim(self, job: Snapshot, tool: Tool) -> Snapshot | Answer:
         now, data = self._clock(), job.data
-        if data["status"] == "running" and data["lease_until"] > now:
-            wait = (data["lease_until"] - now).total_seconds()
-            return Answer(503, retry_after=min(wait, 5.0))
-        if data["status"] == "running" and tool.risk != "read":
-            message = "That broke off in the middle. It may have happened: check before repeating."
-            failed = _Result(tool.connector, 0, error="vendor_unavailable", message=message)
-            return await self._finish(job, tool, failed)
+        if data["status"] == "running":
+            remaining = (data["lease_until"] - now).total_seconds()
+            if remaining > 0 and not self._gone(data["worker"]):
+                return Answer(503, retry_after=remaining)
+            if tool.risk != "read" or data["attempts"] >= MAX_ATTEMPTS:
+                return await self._finish(job, _Result(
+                    tool.connector, 0, error=VendorUnavailable.code, message=_BROKEN_OFF
+                ))  # fmt: skip
         changes: Data = {
             "status": "running",
+            "worker": self._instance,
             "attempts": data["attempts"] + 1,
             "lease_until": now + dt.timedelta(seconds=tool.timeout_s * 3 + 10.0),
         }
@@ -287,7 +318,7 @@ class Jobs:
         retry_after = error.retry_after if isinstance(error, RateLimited) else None
         return Answer(429 if isinstance(error, RateLimited) else 503, retry_after)
 
-    async def _finish(self, job: Snapshot, tool: Tool | None, result: _Result) -> Answer:
+    async def _finish(self, job: Snapshot, result: _Result) -> Answer:
         """Store the result once; the first to do so also opens the follow-up."""
 
         async def work(transaction: Any) -> bool:
@@ -303,14 +334,15 @@ class Jobs:
             return bool(current.data["follow_up"])
 
         if await self._store.transact(work):
-            await self._enqueue_follow_up(job.id)
+            await self.enqueue_follow_up(f"job-{job.id}", {"job_id": job.id})
         return Answer(200)
 
-    async def _enqueue_follow_up(self, job_id: str) -> None:
-        body = msgspec.json.encode({"job_id": job_id})
-        await self._tasks.enqueue(
-            Task(FOLLOW_UPS.name, FOLLOW_UP_PATH, body, name=f"follow-up-{job_id}")
-        )
+    async def _enqueue(self, tool: Tool, job_id: str) -> None:
+        queue = queue_of(self._runner.registry.entry_of(tool))
+        await self._tasks.enqueue(Task(
+            queue.name, WORKER_PATH, msgspec.json.encode({"job_id": job_id}),
+            name=f"job-{job_id}", deadline_s=max(15.0, tool.timeout_s + 15.0),
+        ))  # fmt: skip
 
     # --- small parts ------------------------------------------------------------------------
 

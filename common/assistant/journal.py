@@ -133,6 +133,20 @@ class TurnJournal:
             self._flush_within(LAZY_SECONDS)
         return self.last
 
+    @property
+    def chunks(self) -> int:
+        """How many pieces are stored or being stored."""
+        return self._chunks
+
+    def absorb(self, entries: list[Entry], chunks: int) -> None:
+        """Take in what another process stored behind the pieces known here."""
+        if not entries:
+            return
+        self.entries.extend(entries)
+        self.last = self._taken = self._durable = entries[-1].last
+        self._chunks = chunks
+        self._advance()
+
     def take_unstored(self) -> Chunk | None:
         """Return what no commit has taken yet, or None.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from common.assistant.approvals import Decided
@@ -51,13 +51,14 @@ class Viewer(Protocol):
 class Request:
     """What a turn is asked for: a prompt, a slow call's result to tell, or a decision to act on.
 
-    `replaces` names the turn that this one takes the place of.
+    `replaces` names the turn that this one takes the place of; `begun` is set once it has begun.
     """
 
     prompt: Prompt
     replaces: str | None = None
     finished: Finished | None = None
     decided: Decided | None = None
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Room:

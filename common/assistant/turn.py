@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from common.assistant.audit import Audit
 from common.assistant.authority import Trust, must_ask
 from common.assistant.chats import Item
 from common.assistant.jobs import Jobs, Status
-from common.assistant.journal import TurnJournal
+from common.assistant.journal import Deltas, Single, TurnJournal
 from common.assistant.orchestrator import NAME
 from common.assistant.protocol import (
     AgentUpdated,
@@ -33,10 +33,11 @@ from common.assistant.protocol import (
     ToolCall,
     ToolOutput,
 )
-from common.errors import InvalidInput, OdaiError
+from common.errors import InvalidInput, NotFound, OdaiError
 from common.tools import Asker, Entry, Outcome, Tool, ToolRunner
 
 PATIENCE = 20.0  # seconds a turn waits for a slow call before it answers without it
+_PENDING = "job_pending"
 _WAITING = json.dumps({"status": "waiting_for_approval", "message": "The user is being asked."})
 _LATER = json.dumps({
     "status": "running",
@@ -76,6 +77,8 @@ class Turn:
         self.usage: dict[str, int] = {}
         self.task: asyncio.Task[Any] | None = None
         self.stopped = False
+        self.told: set[str] = set()  # calls whose results the user has seen
+        self.left = False  # whether a slow call was cut off
         self._means = means
         self._runner = means.runner
         self._asker = asker
@@ -149,12 +152,15 @@ class Turn:
         approvals, uid = self._means.approvals, self._asker.uid
         if not await approvals.claim(proposal.id, uid, self.id):
             raise InvalidInput("That action was carried out already.")
-        row = await self._means.audit.begin(uid, proposal.tool, details=proposal.arguments)
-        tool = self._runner.registry.tool(proposal.tool)
-        text = await self._made(tool, proposal.arguments, proposal.call_id)
-        await approvals.close(proposal.id, known=True)
-        failed = msgspec.json.decode(text).get("error")
-        await self._means.audit.complete(row, failed or "done")
+        known = False
+        try:
+            tool = self._runner.registry.tool(proposal.tool)
+            text = await self._made(tool, proposal.arguments, proposal.call_id)
+            known = True
+        except NotFound as err:  # a deploy took the tool away: nothing happened
+            text, known = str(err), True
+        finally:
+            await approvals.close(proposal.id, known=known)
         self._news(f"The user approved {proposal.tool}. Its result: {text}")
 
     def tell_pending(self) -> None:
@@ -196,11 +202,7 @@ class Turn:
             ToolCall(tool.name, tool.progress, self.agent, call_id, _readable(arguments))
         )
         self._calling[call_id] = tool
-        if tool.slow:
-            outcome = await self._slowly(tool, arguments, call_id)
-        else:
-            key = f"{self.id}:{call_id}"
-            outcome = await self._runner.run(tool.name, arguments, self._asker, key=key)
+        outcome = await self._acted(tool, arguments, call_id)
         if outcome is None:
             del self._calling[call_id]
             self.journal.event(_later(tool, self.agent, call_id))
@@ -209,8 +211,29 @@ class Turn:
         entry = self._runner.registry.entry_of(outcome.tool)
         self.used.setdefault(entry.slug, entry)
         if self._calling.pop(call_id, None):
+            self.told.add(call_id)
             self.journal.event(self._told(outcome, entry, call_id))
         return outcome.for_model()
+
+    async def _acted(self, tool: Tool, arguments: str, call_id: str) -> Outcome | None:
+        """Run a tool, what it does in the user's name between two entries of the audit trail."""
+        if tool.risk == "read":
+            return await self._run(tool, arguments, call_id)
+        audit = self._means.audit
+        row = await audit.begin(self._asker.uid, tool.name, details=arguments, turn_id=self.id)
+        ended = "unknown"
+        try:
+            outcome = await self._run(tool, arguments, call_id)
+            ended = "job" if outcome is None else outcome.error.code if outcome.error else "done"
+        finally:
+            await audit.complete(row, ended)
+        return outcome
+
+    async def _run(self, tool: Tool, arguments: str, call_id: str) -> Outcome | None:
+        if tool.slow:
+            return await self._slowly(tool, arguments, call_id)
+        key = f"{self.id}:{call_id}"
+        return await self._runner.run(tool.name, arguments, self._asker, key=key)
 
     async def _slowly(self, tool: Tool, arguments: str, call_id: str) -> Outcome | None:
         """Run a tool as a job; None where its result comes later, in a turn of its own."""
@@ -252,11 +275,37 @@ class Turn:
                 )
         return items
 
+    def take_over(self, entries: Sequence[Deltas | Single]) -> None:
+        """Learn from a dead turn's journal what `tell_cut_off` has to tell."""
+        for entry in entries:
+            if isinstance(entry, Deltas):
+                self._unsaid += entry.texts
+                continue
+            event = msgspec.json.decode(entry.payload)
+            match event["type"]:
+                case "llm_response":
+                    self._unsaid.clear()
+                case "agent_updated":
+                    self.agent = self.journal.agent = event["name"]
+                case "tool_call" if event["name"] in self._runner.registry.tools:
+                    self._calling[event["call_id"]] = self._runner.registry.tool(event["name"])
+                case "tool_output":
+                    self._calling.pop(event["call_id"], None)
+                    if event["output"]["response_type"] != _PENDING:
+                        self.told.add(event["call_id"])
+
     def tell_cut_off(self) -> None:
         """Tell the end of what was cut off: calls as failed, text as a response of its own."""
         while self._calling:
             call_id, tool = self._calling.popitem()
-            outcome = Outcome(tool, 0, error=OdaiError("This was stopped before it ended."))
+            if tool.slow and not self.stopped:
+                self.left = True
+                self.journal.event(_later(tool, self.agent, call_id))
+                continue
+            stopped = "This was stopped before it ended."
+            if tool.risk != "read":
+                stopped += " It may have happened: check before you ask again."
+            outcome = Outcome(tool, 0, error=OdaiError(stopped))
             entry = self._runner.registry.entry_of(tool)
             self.journal.event(self._told(outcome, entry, call_id))
         if self._unsaid:
@@ -285,7 +334,7 @@ def _later(tool: Tool, agent: str, call_id: str) -> ToolOutput:
     summary = "This takes a while. I will tell you when it is done."
     return ToolOutput(
         output={
-            "response_type": "job_pending", "agent_name": agent, "friendly_name": tool.name,
+            "response_type": _PENDING, "agent_name": agent, "friendly_name": tool.name,
             "response": {"message": summary}, "display_response": True,
         },
         current_agent=agent, call_id=call_id, ok=True, duration_ms=round(PATIENCE * 1000),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Literal, TypeAlias
 
 import agents
@@ -25,6 +26,7 @@ from common.assistant.chats import (
     Item,
     TurnRecord,
 )
+from common.assistant.following import Following
 from common.assistant.journal import Chunk, Deltas, Entry, TurnJournal, replay
 from common.assistant.orchestrator import Orchestrator
 from common.assistant.protocol import (
@@ -53,6 +55,8 @@ from common.documents import Clock, new_id
 from common.errors import (
     Conflict,
     InvalidInput,
+    NotAllowed,
+    NotFound,
     OdaiError,
     RateLimited,
     VendorRejected,
@@ -71,6 +75,8 @@ log = get_logger(__name__)
 MAX_STEPS = 12  # model calls in one turn
 MAX_QUEUED = 20  # prompts waiting in one chat
 _STORE_ATTEMPTS = 4
+_BEGIN_SECONDS = 2.0  # how long a follow-up's task waits for its turn to begin
+_JOB, _APPROVAL = "job:", "approval:"  # what the ids of prompts that nobody typed begin with
 _END_ATTEMPTS = 9  # about 25 s: a turn that cannot be closed is taken over after its lease
 Status: TypeAlias = Literal["done", "stopped", "waiting_for_approval", "failed"]
 
@@ -103,6 +109,7 @@ class Turns:
         self._rooms: dict[tuple[str, str], asyncio.Task[Room]] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._draining = False
+        self._following = Following(chats, make_journal=self._journal, spawn=self._spawn)
 
     async def warm_up(self) -> None:
         """Make what the first turn would otherwise wait for: tool schemas and a stub run."""
@@ -134,6 +141,7 @@ class Turns:
         room.users -= 1
         if room.users == 0:
             self._rooms.pop((room.state.id, room.state.uid), None)
+            self._spawn(self._following.leave(room))
 
     async def attach(self, room: Room, viewer: Viewer, cursor: str | None) -> None:
         """Greet `viewer`, replay what it missed, and show it what comes."""
@@ -166,6 +174,8 @@ class Turns:
         """Answer an earlier prompt again, as it was or edited, forgetting what followed it."""
         turn = await self._chats.turn(room.state, request.message_id)
         text = request.text if isinstance(request, Edit) else turn.prompt
+        if not text:
+            raise InvalidInput("Nobody asked for that message: it told you a result.")
         self.prompt(room, Prompt(text), replaces=turn.id)
 
     async def decide(self, room: Room, frame: Approve | Deny) -> None:
@@ -185,30 +195,52 @@ class Turns:
         if decided.chat_id == room.state.id:
             self._act_on(room, decided)
 
-    async def follow_up(self, *, uid: str, job_id: str = "", approval_id: str = "") -> None:
+    async def follow_up(
+        self, *, uid: str, job_id: str = "", approval_id: str = "", after: str = ""
+    ) -> None:
         """Open the turn that tells a job's result or acts on a decision, wherever it came from.
 
-        Returns once that turn has begun or is known to have begun before.
+        `after` names a turn that died at it. Returns once the turn has begun, or is known to have
+        begun before, or never will (the chat or the user is gone); VendorUnavailable: not yet.
         """
-        if job_id:
-            finished = await self._means.jobs.finished(job_id)
-            request = Request(Prompt("", f"job:{job_id}"), finished=finished)
-            chat_id = finished.chat_id
-        else:
-            decided = await self._means.approvals.get(approval_id, uid)
-            request = Request(Prompt("", f"approval:{approval_id}"), decided=decided)
-            chat_id = decided.chat_id
-        room = await self.enter(chat_id, uid)
         try:
+            request, uid, chat_id = await self._asked(uid, job_id, approval_id, after)
+            room = await self.enter(chat_id, uid)
+        except (NotFound, NotAllowed) as err:
+            log.warning("follow-up dropped", extra={"code": err.code})
+            return
+        try:
+            if not room.state.version:
+                return  # the chat was deleted
             if room.remember(request.prompt.id):
                 self._enqueue(room, request)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_BEGIN_SECONDS):
+                        await request.begun.wait()
+            if await self._chats.answered_in(room.state, request.prompt.id) is None:
+                raise VendorUnavailable("The chat is still answering. Try again later.")
         finally:
             self.leave(room)
+
+    async def _asked(
+        self, uid: str, job_id: str, approval_id: str, after: str
+    ) -> tuple[Request, str, str]:
+        """Return what a follow-up asks for, of whom, in which chat."""
+        suffix = f":{after}" if after else ""
+        if job_id:
+            finished = await self._means.jobs.finished(job_id)
+            prompt = Prompt("", f"{_JOB}{job_id}{suffix}")
+            return Request(prompt, finished=finished), finished.uid, finished.chat_id
+        decided = await self._means.approvals.get(approval_id, uid)
+        prompt = Prompt("", f"{_APPROVAL}{approval_id}{suffix}")
+        return Request(prompt, decided=decided), uid, decided.chat_id
 
     def stop(self, room: Room, turn_id: str = "") -> None:
         """Stop the running turn (or only `turn_id`), keeping what was said."""
         if room.turn and turn_id in ("", room.turn.id):
             room.turn.stop()
+        elif (running := room.state.running) and turn_id in ("", running):
+            self._spawn(self._chats.ask_to_stop(room.state, running))
 
     def locate(self, room: Room, where: DeviceLocation) -> None:
         """Remember where the user's device is, while the room is open."""
@@ -232,6 +264,7 @@ class Turns:
     async def drain(self, seconds: float) -> None:
         """Take no more prompts; let turns end for `seconds`, then close them as failed."""
         self._draining = True
+        self._following.close()
         workers = [
             task.result().worker
             for task in self._rooms.values()
@@ -277,7 +310,7 @@ class Turns:
         return False
 
     def _act_on(self, room: Room, decided: Decided) -> None:
-        prompt = Prompt("", f"approval:{decided.proposal.id}")
+        prompt = Prompt("", f"{_APPROVAL}{decided.proposal.id}")
         if room.remember(prompt.id):
             self._enqueue(room, Request(prompt, decided=decided))
 
@@ -286,18 +319,22 @@ class Turns:
         journal = self._journal(room, new_id(after=last))
         earlier = _prompts(room.state.input_items())
         prompt = request.prompt
+        trust = Trust("\n".join([*earlier, prompt.text]), tainted=room.state.tainted)
+        if request.finished and request.finished.outcome:
+            trust.note(request.finished.outcome)
         turn = Turn(
             journal,
             _first_item(request),
             means=self._means,
             asker=request.decided.asker if request.decided else self._asker(room),
-            trust=Trust("\n".join([*earlier, prompt.text]), tainted=room.state.tainted),
+            trust=trust,
             granted=room.state.granted,
         )
         room.turn = turn  # from here on it may be stopped
         try:
             if not await self._begin(room, turn, request):
                 return
+            request.begun.set()
             heart = self._spawn(self._renew(room, turn))
             try:
                 status = await self._answer(room, turn, request, earlier)
@@ -394,6 +431,8 @@ class Turns:
 
     async def _end(self, room: Room, turn: Turn, status: Status, *, asked: list[str]) -> None:
         journal = turn.journal
+        if turn.left:
+            await self._retrying(lambda: self._means.jobs.leave_all(turn.id, told=turn.told))
         proposals = await self._proposals(turn, room)
         await self._retrying(journal.settle, attempts=_END_ATTEMPTS)
         # Nothing is awaited from here to the commit, which stores these events or none of them.
@@ -464,6 +503,7 @@ class Turns:
 
     async def _open(self, chat_id: str, uid: str) -> Room:
         room = Room(await self._chats.load(chat_id, uid))
+        await self._following.enter(room)
         if room.state.running:
             room.users += 1
             self._spawn(self._recover(room))
@@ -472,14 +512,9 @@ class Turns:
         return room
 
     async def _resume_decided(self, room: Room) -> None:
-        """Act on what was decided before a process died; what had begun is not begun again."""
-        for decided, status in await self._means.approvals.unfinished(
-            room.state.id, room.state.uid
-        ):
-            if status == "approved":
-                self._act_on(room, decided)
-            else:
-                await self._means.approvals.close(decided.proposal.id, known=False)
+        """Act on what was decided before a process died and no turn has begun to act on."""
+        for decided in await self._means.approvals.unfinished(room.state.id, room.state.uid):
+            self._act_on(room, decided)
 
     async def _recover(self, room: Room) -> None:
         try:
@@ -492,9 +527,11 @@ class Turns:
 
     async def _recovered(self, room: Room) -> None:
         """Wait until the chat is free, closing a turn whose owner's lease has run out."""
-        while (turn_id := room.state.running) and turn_id not in room.journals:
+        if room.state.stale:
+            await self._chats.refresh(room.state)
+        while turn_id := room.state.running:
             record = await self._chats.turn(room.state, turn_id)
-            remaining = (record.lease_until - self._clock()).total_seconds()
+            remaining = self._chats.remaining(record)
             if record.status != "running" or record.owner == self._chats.instance:
                 await self._chats.refresh(room.state)
                 return
@@ -507,15 +544,20 @@ class Turns:
     async def _close_abandoned(self, room: Room, record: TurnRecord) -> None:
         entries, chunks = await self._chats.entries(room.state, record.id)
         journal = self._journal(room, record.id, entries, chunks)
+        turn = Turn(
+            journal, {}, means=self._means, asker=self._asker(room), trust=Trust("")
+        )  # fmt: skip
+        turn.take_over(entries)
+        await self._means.jobs.leave_all(record.id, told=turn.told)
+        message = await self._fate(room, record)
         text = "".join(t for e in entries if isinstance(e, Deltas) for t in e.texts)
         items = [*dict(room.state.history).get(record.id, [])]
         if text:
             items.append({"role": "assistant", "content": text})
+        items.append({"role": "developer", "content": message})
         room.open_journal(journal)
-        journal.event(
-            _error(VendorUnavailable("The server restarted in the middle. Please ask again.")),
-            first=journal.last + 1,
-        )
+        journal.event(_error(VendorUnavailable(message)), first=journal.last + 1)
+        turn.tell_cut_off()
         journal.event(EndOfStream("failed", {}))
         chunk = journal.take_unstored()
         assert chunk is not None
@@ -528,6 +570,32 @@ class Turns:
             # Another process was faster: what it wrote is what happened.
             room.discard_journal(journal)
             await self._chats.refresh(room.state)
+
+    async def _fate(self, room: Room, record: TurnRecord) -> str:
+        """Return what a turn that died did, for the user; have it asked again if that was nothing.
+
+        Only what nobody typed is asked again by itself.
+        """
+        acts = await self._means.audit.acts_of(record.id)
+        claimed = await self._means.approvals.abandon(record.id)
+        unknown = sorted({*claimed, *(what for what, status in acts if status == "unknown")})
+        if unknown:
+            return (
+                f"The server restarted in the middle of {', '.join(unknown)}. "
+                "It may have happened: check before you ask again."
+            )
+        if acts:
+            done = ", ".join(what for what, _ in acts)
+            return f"The server restarted in the middle. Before that, this was carried out: {done}."
+        for kind, name in ((_JOB, "job_id"), (_APPROVAL, "approval_id")):
+            if record.prompt_id.startswith(kind):
+                about = record.prompt_id.removeprefix(kind).partition(":")[0]
+                await self._means.jobs.enqueue_follow_up(
+                    f"{about}-{record.id}",
+                    {name: about, "uid": room.state.uid, "after": record.id},
+                )
+                return "The server restarted in the middle, and takes this up again."
+        return "The server restarted in the middle. Please ask again."
 
     # --- small parts ------------------------------------------------------------------------
 
@@ -649,7 +717,8 @@ def _error(err: OdaiError) -> ErrorEvent:
 def _first_item(request: Request) -> Item:
     """Return what begins the turn's items: the prompt, or news that the model did not ask for."""
     if finished := request.finished:
-        result = finished.outcome.for_model()
+        known = finished.outcome
+        result = known.for_model() if known else "its service is not available any more."
         text = f"The slow call of {finished.tool} has ended. Tell the user its result: {result}"
         return {"role": "developer", "content": text}
     if decided := request.decided:

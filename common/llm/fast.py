@@ -304,7 +304,7 @@ class _Response(msgspec.Struct):
 
 _event = msgspec.json.Decoder(_Event).decode
 _response = msgspec.json.Decoder(_Response).decode
-_USUAL = re.compile(rb"^event:.*\ndata: (.*)\n\n", re.MULTILINE)
+_USUAL = re.compile(rb"^event:.*\ndata: (.+)\n\n", re.MULTILINE)
 _ENDS = frozenset(("response.completed", "response.incomplete", "response.failed"))
 
 

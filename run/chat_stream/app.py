@@ -192,6 +192,7 @@ def _platform(app: Flask, services: Services) -> None:
             uid=str(body.get("uid", "")),
             job_id=str(body.get("job_id", "")),
             approval_id=str(body.get("approval_id", "")),
+            after=str(body.get("after", "")),
         ))  # fmt: skip
         return acknowledge(200)
 

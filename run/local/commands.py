@@ -109,12 +109,12 @@ def route(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def tools(settings: Settings, _: argparse.Namespace) -> int:
-    """List every tool with its connector, risk, keys and whether it is on."""
+    """List every tool of every connector with its risk, keys and whether it is on."""
     from common.tools import Registry
 
     registry = Registry.discover()
     listed = []
-    for tool in registry.tools.values():
+    for tool in (each for name in registry.tools for each in registry.providers(name)):
         entry = registry.entry_of(tool)
         listed.append(
             {

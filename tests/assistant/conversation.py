@@ -133,7 +133,9 @@ def text_of(events: Sequence[Event]) -> str:
 
 def numbers(events: Sequence[Event]) -> list[int]:
     """Return every number the events of one turn stand for, in the order shown."""
-    return [n for e in events if e["turn_id"] for n in range(e.get("from_seq", e["seq"]), e["seq"] + 1)]
+    return [
+        n for e in events if e["turn_id"] for n in range(e.get("from_seq", e["seq"]), e["seq"] + 1)
+    ]
 
 
 def check_turn(events: Sequence[Event]) -> None:

@@ -200,7 +200,8 @@ def test_a_commit_that_failed_is_taken_again(run: Any) -> None:
         journal = opened(disk, shown)
         journal.event(EVENT, soon=False)
         first = journal.take_unstored()
-        assert first is not None and journal.take_unstored() is None
+        assert first is not None
+        assert journal.take_unstored() is None
         journal.untake(first)
         journal.delta("a")
         await journal.settle()
@@ -268,7 +269,7 @@ def test_a_replay_from_anywhere_equals_what_was_live(steps: list[tuple[str, Any]
         for seq in range(journal.last + 1):
             told = replay(entries, seq, journal.visible, chat_id="c", turn_id="T")
             told_events = [json.loads(payload) for _, payload in told]
-            before = [e for e in replay(entries, 0, seq, chat_id="c", turn_id="T")]
+            before = list(replay(entries, 0, seq, chat_id="c", turn_id="T"))
             whole = flat([json.loads(payload) for _, payload in before] + told_events)
             assert whole == live
     for one, other in zip(disk.chunks, disk.chunks[1:], strict=False):

@@ -94,7 +94,13 @@ ORIGINAL_FIELDS = {
     "raw_response_event": {"delta", "current_agent"},
     "tool_call": {"name", "description", "current_agent", "call_id", "arguments"},
     "tool_output": {
-        "output", "current_agent", "call_id", "ok", "duration_ms", "summary", "sources",
+        "output",
+        "current_agent",
+        "call_id",
+        "ok",
+        "duration_ms",
+        "summary",
+        "sources",
     },
     "agent_updated": {"new_agent", "name", "current_agent"},
     "handoff": {"name", "current_agent"},
@@ -135,18 +141,32 @@ json_values = st.recursive(
 )
 frames = st.fixed_dictionaries(
     {"type": st.sampled_from(sorted(protocol._TYPES)) | json_values},
-    optional={
-        name: json_values
-        for name in (
-            "text", "id", "turn_id", "approval_id", "arguments", "reason", "cursor",
-            "message_id", "latitude", "longitude", "timezone", "message",
-        )
-    },
+    optional=dict.fromkeys(
+        (
+            "text",
+            "id",
+            "turn_id",
+            "approval_id",
+            "arguments",
+            "reason",
+            "cursor",
+            "message_id",
+            "latitude",
+            "longitude",
+            "timezone",
+            "message",
+        ),
+        json_values,
+    ),
 )
 
 
-@given(st.text() | st.text().map(lambda t: "{" + t) | json_values.map(json.dumps)
-       | frames.map(json.dumps))
+@given(
+    st.text()
+    | st.text().map(lambda t: "{" + t)
+    | json_values.map(json.dumps)
+    | frames.map(json.dumps)
+)
 def test_whatever_arrives_is_a_frame_or_is_refused(text: str) -> None:
     """No text frame, however strange, does anything but ask, act, or get an error."""
     try:
@@ -182,13 +202,21 @@ def test_an_event_carries_its_envelope() -> None:
     event = protocol.RawResponseEvent("a", "ODAI")
     told = json.loads(encode_event(event, chat_id="c", turn_id=TURN, seq=9, from_seq=4))
     assert told == {
-        "type": "raw_response_event", "delta": "a", "current_agent": "ODAI", "chat_id": "c",
-        "id": f"{TURN}:9", "turn_id": TURN, "seq": 9, "from_seq": 4,
+        "type": "raw_response_event",
+        "delta": "a",
+        "current_agent": "ODAI",
+        "chat_id": "c",
+        "id": f"{TURN}:9",
+        "turn_id": TURN,
+        "seq": 9,
+        "from_seq": 4,
     }
     alone = json.loads(encode_event(event, chat_id="c", turn_id=TURN, seq=9, from_seq=9))
     assert "from_seq" not in alone
     first, second = (
         json.loads(encode_event(protocol.Pong(), chat_id="c", turn_id=None, seq=0)) for _ in "ab"
     )
-    assert first["seq"] == 0 and first["turn_id"] is None and first["id"] != second["id"]
+    assert first["seq"] == 0
+    assert first["turn_id"] is None
+    assert first["id"] != second["id"]
     assert first["type"] == "pong"

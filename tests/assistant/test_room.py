@@ -154,7 +154,9 @@ def test_who_joins_with_a_position_sees_everything_after_it(run: Any) -> None:
         back = Watcher(first.turn_id, 1)
         room.join(back)
         assert [event["type"] for event in back.events] == [
-            "end_of_stream", "raw_response_event", "end_of_stream",
+            "end_of_stream",
+            "raw_response_event",
+            "end_of_stream",
         ]
 
     run(scene())

@@ -111,6 +111,7 @@ def _response(recorded: Mapping[str, Any]) -> web.Response:
         return web.Response(status=recorded.get("status", 200), headers=recorded.get("headers"))
     text = recorded["text"] if "text" in recorded else json.dumps(recorded["json"])
     kind = "text/html" if "text" in recorded else "application/json"
+    kind = recorded.get("content_type", kind)
     return web.Response(
         status=recorded.get("status", 200),
         headers=recorded.get("headers"),

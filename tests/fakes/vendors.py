@@ -60,7 +60,9 @@ class Vendors:
         app.router.add_get("/v1/forecast", self._forecast)
         app.router.add_get("/v2/rate/{base}/{quote}", self._rate)
         app.router.add_get("/v2/rates", self._rates)
-        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
+        runner = web.AppRunner(
+            app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1
+        )
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
@@ -80,32 +82,54 @@ class Vendors:
             return web.json_response({"generationtime_ms": 0.5})
         latitude, longitude, name, region, country, code, people = found
         place = {
-            "id": 1, "name": name, "latitude": latitude, "longitude": longitude,
-            "elevation": 12.0, "feature_code": "PPL", "country_code": code, "admin1": region,
-            "timezone": "America/New_York", "population": people, "country": country,
+            "id": 1,
+            "name": name,
+            "latitude": latitude,
+            "longitude": longitude,
+            "elevation": 12.0,
+            "feature_code": "PPL",
+            "country_code": code,
+            "admin1": region,
+            "timezone": "America/New_York",
+            "population": people,
+            "country": country,
         }
         return web.json_response({"results": [place], "generationtime_ms": 0.5})
 
     async def _forecast(self, request: web.Request) -> web.Response:
         await self._arrived(request, "forecast")
         body: dict[str, Any] = {
-            "latitude": 42.36, "longitude": -71.06, "generationtime_ms": 0.2,
-            "utc_offset_seconds": -18000, "timezone": "America/New_York",
-            "timezone_abbreviation": "GMT-5", "elevation": 14.0,
+            "latitude": 42.36,
+            "longitude": -71.06,
+            "generationtime_ms": 0.2,
+            "utc_offset_seconds": -18000,
+            "timezone": "America/New_York",
+            "timezone_abbreviation": "GMT-5",
+            "elevation": 14.0,
         }
         if "current" in request.query:
             body["current"] = {
-                "time": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:00"), "interval": 900,
-                "temperature_2m": 8.4, "apparent_temperature": 6.1, "relative_humidity_2m": 61,
-                "precipitation": 0.0, "weather_code": 3, "wind_speed_10m": 18.4,
-                "wind_direction_10m": 310, "wind_gusts_10m": 30.0,
+                "time": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:00"),
+                "interval": 900,
+                "temperature_2m": 8.4,
+                "apparent_temperature": 6.1,
+                "relative_humidity_2m": 61,
+                "precipitation": 0.0,
+                "weather_code": 3,
+                "wind_speed_10m": 18.4,
+                "wind_direction_10m": 310,
+                "wind_gusts_10m": 30.0,
             }
         if "daily" in request.query:
             days = _days(request)
             columns = {
-                "weather_code": 61, "temperature_2m_max": 9.1, "temperature_2m_min": 3.6,
-                "precipitation_sum": 4.2, "precipitation_probability_max": 80,
-                "wind_speed_10m_max": 22.0, "uv_index_max": 1.9,
+                "weather_code": 61,
+                "temperature_2m_max": 9.1,
+                "temperature_2m_min": 3.6,
+                "precipitation_sum": 4.2,
+                "precipitation_probability_max": 80,
+                "wind_speed_10m_max": 22.0,
+                "uv_index_max": 1.9,
             }
             body["daily"] = {name: [value] * len(days) for name, value in columns.items()}
             body["daily"] |= {

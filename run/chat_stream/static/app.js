@@ -115,6 +115,7 @@ function showChat(id, fresh) {
   chat.addEventListener("change", refresh);
   chat.addEventListener("title", ({ detail }) => { showTitle(detail); chatList.retitle(id, detail); });
   chat.addEventListener("state", ({ detail }) => showConnection(detail));
+  chat.addEventListener("stale", () => showChat(id, false));
   chat.addEventListener("gone", () => { showNotice("This chat no longer exists."); newChat(); });
   showTitle(fresh ? "" : chatList.title(id));
   showConnection({ state: "off" });

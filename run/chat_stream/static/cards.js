@@ -218,15 +218,31 @@ function weather(data) {
     [measured(first(now, "wind", "wind_kmh", "wind_speed_kmh")), "wind", (value) => `${Math.round(value)} ${FAHRENHEIT ? "mph" : "km/h"}`],
     [first(now, "humidity_percent", "humidity"), "humidity", (value) => `${Math.round(value)} %`],
   ].filter(([value]) => typeof value === "number");
-  const place = first(data, "place", "location", "name");
+  const place = nameOf(first(data, "place", "location", "name"));
+  if (degrees === null && days.length === 1) return oneDay(days[0], place);
   return h("div", { class: "weather" },
-    degrees !== null && h("div", { class: "weather-now" },
-      h("span", { class: "weather-degrees" }, rounded(degrees).slice(0, -1), h("small", {}, FAHRENHEIT ? "°F" : "°C")),
-      h("span", { class: "weather-words" },
-        h("strong", {}, [typeof sky === "string" && sky.charAt(0).toUpperCase() + sky.slice(1), nameOf(place)].filter(Boolean).join(" · ")),
-        h("span", {}, facts.map(([value, label, show]) => `${label} ${show(value)}`).join(" · ")))),
-    degrees === null && nameOf(place) && h("strong", { class: "weather-place" }, nameOf(place)),
+    degrees !== null && headline(degrees, [sky, place], facts.map(([value, label, show]) => `${label} ${show(value)}`)),
+    degrees === null && place && h("strong", { class: "weather-place" }, place),
     forecast && dayStrip(days.slice(0, 10)));
+}
+
+function oneDay(day, place) {
+  const rain = rainOf(day);
+  const low = degreesOf(day, LOW);
+  return h("div", { class: "weather" }, headline(
+    degreesOf(day, HIGH),
+    [first(day, "condition", "conditions", "description"), place],
+    [moment(String(first(day, "date", "day", "time") ?? "").slice(0, 10)), low !== null && `low ${rounded(low)}`, rain && `rain ${rain}`],
+  ));
+}
+
+function headline(degrees, words, facts) {
+  const told = words.filter((word) => typeof word === "string" && word).join(" · ");
+  return h("div", { class: "weather-now" },
+    h("span", { class: "weather-degrees" }, rounded(degrees).slice(0, -1), h("small", {}, FAHRENHEIT ? "°F" : "°C")),
+    h("span", { class: "weather-words" },
+      h("strong", {}, told.charAt(0).toUpperCase() + told.slice(1)),
+      h("span", {}, facts.filter(Boolean).join(" · "))));
 }
 
 /** Vendors' modules give both systems, `{celsius, fahrenheit}` or `{kmh, mph}`; a plain number is metric. */
@@ -254,13 +270,17 @@ function dayStrip(days) {
     const date = first(day, "date", "day", "time");
     const time = new Date(`${String(date).slice(0, 10)}T00:00`);
     const name = Number.isNaN(time.getTime()) ? String(date ?? "") : new Intl.DateTimeFormat(undefined, { weekday: "short" }).format(time);
-    const rain = first(day, "precipitation_chance_percent", "chance_of_rain");
     return h("li", { title: first(day, "condition", "conditions", "description") },
       h("span", { class: "day-name" }, name),
       h("strong", {}, rounded(degreesOf(day, HIGH))),
       h("span", {}, rounded(degreesOf(day, LOW))),
-      h("span", { class: "day-rain" }, typeof rain === "number" ? `${rain}%` : ""));
+      h("span", { class: "day-rain" }, rainOf(day)));
   }));
+}
+
+function rainOf(day) {
+  const chance = first(day, "precipitation_chance_percent", "chance_of_rain");
+  return typeof chance === "number" ? `${chance}%` : "";
 }
 
 function nameOf(place) {

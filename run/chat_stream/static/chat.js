@@ -9,7 +9,7 @@ const PAGE = 20;
 
 /**
  * Events: "change" (running, empty or queue state changed), "title" (detail: text),
- * "state" (detail: the connection's), "gone" (the chat does not exist).
+ * "state" (detail: the connection's), "gone" (the chat does not exist), "stale" (load it anew).
  */
 export class Chat extends EventTarget {
   constructor(session, chatId, { scroller, list, announcer, fresh }) {
@@ -17,6 +17,10 @@ export class Chat extends EventTarget {
     Object.assign(this, { session, chatId, scroller, list, announcer, fresh });
     this.turns = new Map(); // turn_id → TurnView
     this.pending = new Map(); // prompt id → TurnView
+    this.decisions = new Map(); // approval id → its approval_decided event
+    this.deciding = []; // approval ids sent to the server and not yet decided
+    this.forgotten = new Set(); // ids of turns that another answer took the place of
+    this.again = null; // {view, gone, socket}: a regenerate or edit that the server has not begun
     this.following = true;
     this.alive = true;
     this.connection = new Connection(session, chatId);
@@ -35,7 +39,7 @@ export class Chat extends EventTarget {
   }
 
   get empty() {
-    return !this.turns.size && !this.pending.size;
+    return !this.turns.size && !this.pending.size && !this.again;
   }
 
   async open() {
@@ -78,7 +82,8 @@ export class Chat extends EventTarget {
     if (turn.prompt) view.setPrompt(turn.prompt);
     view.quiet = true;
     for (const event of turn.events) {
-      if (event.type !== "suggested_prompts") view.apply(event);
+      if (event.type === "approval_decided") this.decided(event);
+      else if (event.type !== "suggested_prompts") view.apply(event);
     }
     const last = turn.events.findLast((event) => Number.isInteger(event.seq));
     if (last) this.connection.lastSeq.set(turn.turn_id, last.seq);
@@ -98,7 +103,9 @@ export class Chat extends EventTarget {
   view() {
     return new TurnView({
       ask: (text) => this.ask(text),
-      decide: (approvalId, approve) => this.connection.send({ type: approve ? "approve" : "deny", approval_id: approvalId }),
+      again: (turn, text) => this.askAgain(turn, text),
+      decide: (approvalId, approve, given) => this.decide(approvalId, approve, given),
+      decision: (approvalId) => this.decisions.get(approvalId),
       announce: (text) => this.announce(text),
       rendered: () => this.follow(),
     });
@@ -117,6 +124,62 @@ export class Chat extends EventTarget {
     this.emit("change");
   }
 
+  /** Answer a prompt again, as it was or as `text`: that turn and all after it are forgotten. */
+  askAgain(turn, text) {
+    if (this.running || this.again || this.pending.size) return;
+    const gone = [...this.turns.values()].filter((one) => one.turnId >= turn.turnId);
+    for (const one of gone) {
+      this.turns.delete(one.turnId);
+      this.forgotten.add(one.turnId);
+      one.element.remove();
+    }
+    const view = this.view();
+    view.setPrompt(text ?? turn.prompt);
+    view.apply({});
+    this.list.append(view.element);
+    const open = this.connection.state === "open";
+    this.again = { view, gone, socket: open ? this.connection.socket : null };
+    this.following = true;
+    this.connection.send(text === null
+      ? { type: "regenerate", message_id: turn.turnId }
+      : { type: "edit", message_id: turn.turnId, text });
+    this.follow();
+    this.emit("change");
+  }
+
+  /** The server would not answer again: show what was there. */
+  takeBackAgain() {
+    const { view, gone } = this.again;
+    this.again = null;
+    view.element.remove();
+    for (const one of gone) {
+      this.turns.set(one.turnId, one);
+      this.forgotten.delete(one.turnId);
+      this.list.append(one.element);
+    }
+  }
+
+  /** A lost socket may or may not have carried the request: the stored chat says what became of it. */
+  checkAgain() {
+    if (!this.again) return;
+    this.again.socket ??= this.connection.socket;
+    if (this.again.socket !== this.connection.socket) this.emit("stale");
+  }
+
+  decide(approvalId, approve, { arguments: changed = null, always = false } = {}) {
+    this.deciding.push(approvalId);
+    const frame = { type: approve ? "approve" : "deny", approval_id: approvalId };
+    if (changed) frame.arguments = changed;
+    if (always) frame.always = true;
+    this.connection.send(frame);
+  }
+
+  decided(event) {
+    this.decisions.set(event.approval_id, event);
+    this.deciding = this.deciding.filter((id) => id !== event.approval_id);
+    for (const turn of this.turns.values()) turn.approvalDecided(event);
+  }
+
   stop() {
     const running = [...this.turns.values()].findLast((turn) => turn.running);
     this.connection.send({ type: "stop", turn_id: running?.turnId });
@@ -131,19 +194,36 @@ export class Chat extends EventTarget {
     if (event.type === "title") this.emit("title", event.title ?? event.name ?? "");
     else if (event.type === "hello") {
       if (event.title) this.emit("title", event.title);
+      this.checkAgain();
     } else if (event.type === "prompt_queued") this.queued(event);
-    else if (event.turn_id) this.turnFor(event).apply(event);
-    else if (event.type === "error") {
-      this.refusePending();
-      this.showError(event.message);
-    }
+    else if (event.turn_id && this.forgotten.has(event.turn_id)) return;
+    else if (event.turn_id) this.applyToTurn(event);
+    else if (event.type === "error") this.refused(event);
     this.connection.busy = this.running;
     this.emit("change");
     this.follow();
   }
 
+  applyToTurn(event) {
+    if (event.type === "approval_decided") this.decided(event);
+    this.turnFor(event).apply(event);
+  }
+
+  /** An error outside a turn answers what was asked last and is not yet under way. */
+  refused({ message }) {
+    const approvalId = this.deciding.shift();
+    const turn = [...this.turns.values()].find((one) => one.approvals.has(approvalId));
+    if (turn) {
+      turn.approvals.get(approvalId).refused(message);
+      return;
+    }
+    if (this.again) this.takeBackAgain();
+    else this.refusePending();
+    this.showError(message);
+  }
+
   queued({ prompt_id: promptId, position }) {
-    const view = this.pending.get(promptId);
+    const view = promptId ? this.pending.get(promptId) : this.again?.view;
     view?.setPrompt(view.prompt, position > 1 ? `Waiting: number ${position} in line` : "Waiting for the current answer to end");
     if (view) {
       view.running = false;
@@ -163,7 +243,9 @@ export class Chat extends EventTarget {
     const known = this.turns.get(event.turn_id);
     if (known) return known;
     const promptId = event.type === "turn_started" ? this.pendingId(event) : null;
-    const view = this.pending.get(promptId) ?? this.view();
+    const again = event.type === "turn_started" && !event.prompt_id && event.prompt === this.again?.view.prompt;
+    const view = again ? this.again.view : this.pending.get(promptId) ?? this.view();
+    if (again) this.again = null;
     if (promptId) this.pending.delete(promptId);
     view.turnId = event.turn_id;
     view.running = true;

@@ -1,5 +1,6 @@
 // One turn on screen: what the user asked, what was done for it, what was answered.
 
+import { ApprovalCard } from "./approval.js";
 import { outputCard } from "./cards.js";
 import { h, icon } from "./dom.js";
 import { MarkdownStream } from "./markdown.js";
@@ -9,11 +10,11 @@ const STATUS_LINES = {
   failed: "This answer was cut short.",
   waiting_for_approval: "Waiting for your decision.",
 };
-const VERDICTS = { approved: "Approved.", denied: "Declined: nothing was done.", expired: "Expired: nothing was done." };
-const RISKS = { write: "Changes something", money: "Spends money", external: "Reaches other people" };
 
 /**
- * `actions`: `decide(approvalId, approve)`, `ask(text)`, `announce(text)`, `rendered()`.
+ * `actions`: `decide(approvalId, approve, {arguments, always})`, `decision(approvalId)` (an earlier
+ * `approval_decided`), `ask(text)`, `again(turn, text)` (null: the prompt as it was),
+ * `announce(text)`, `rendered()`.
  */
 export class TurnView {
   constructor(actions) {
@@ -41,6 +42,44 @@ export class TurnView {
     }
     this.bubble.textContent = text;
     this.note.textContent = state;
+  }
+
+  /** What may be done with a turn that ended; a turn that the user did not begin has no prompt. */
+  offerAgain() {
+    if (!this.turnId || !this.prompt) return;
+    this.editButton ??= h("button", {
+      type: "button", class: "icon-button", "aria-label": "Edit this message", title: "Edit",
+      dataset: { testid: "edit" }, onclick: () => this.edit(),
+    }, icon("edit"));
+    this.againButton ??= h("button", {
+      type: "button", class: "icon-button", "aria-label": "Answer again", title: "Answer again",
+      dataset: { testid: "regenerate" }, onclick: () => this.actions.again(this, null),
+    }, icon("again"));
+    this.bubble.before(this.editButton);
+    this.foot.append(h("div", { class: "turn-actions" }, this.againButton));
+  }
+
+  edit() {
+    const box = h("textarea", { rows: "1", dir: "auto", maxlength: "32000", "aria-label": "Message", dataset: { testid: "edit-text" } });
+    box.value = this.prompt;
+    const close = () => { form.remove(); this.bubble.hidden = this.editButton.hidden = false; };
+    const send = () => {
+      const text = box.value.trim();
+      close();
+      if (text) this.actions.again(this, text);
+    };
+    const form = h("form", { class: "edit-prompt" }, box, h("div", { class: "approval-buttons" },
+      h("button", { type: "button", class: "button secondary", onclick: close }, "Cancel"),
+      h("button", { type: "submit", class: "button", dataset: { testid: "edit-send" } }, "Send")));
+    form.addEventListener("submit", (event) => { event.preventDefault(); send(); });
+    box.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") close();
+      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); }
+    });
+    this.bubble.hidden = this.editButton.hidden = true;
+    this.bubble.before(form);
+    box.style.height = `${Math.min(box.scrollHeight + 2, 260)}px`;
+    box.focus();
   }
 
   apply(event) {
@@ -157,34 +196,20 @@ export class TurnView {
   approval(event) {
     if (this.approvals.has(event.approval_id)) return;
     this.sealAnswer();
-    const decide = (approve) => {
-      for (const button of buttons.querySelectorAll("button")) button.disabled = true;
-      outcome.textContent = approve ? "Approving…" : "Declining…";
-      this.actions.decide(event.approval_id, approve);
-    };
-    const outcome = h("p", { class: "approval-outcome", role: "status" });
-    const buttons = h("div", { class: "approval-buttons" },
-      h("button", { type: "button", class: "button", dataset: { testid: "approve" }, onclick: () => decide(true) }, "Approve"),
-      h("button", { type: "button", class: "button secondary", dataset: { testid: "deny" }, onclick: () => decide(false) }, "Decline"));
-    const heading = event.title || `Allow ${event.tool}?`;
-    const card = h("div", { class: "card card-approval", role: "group", "aria-label": heading, dataset: { testid: "approval" } },
-      h("p", { class: "approval-title", dir: "auto" }, icon("shield"), heading,
-        RISKS[event.risk] && h("span", { class: `risk risk-${event.risk}` }, RISKS[event.risk])),
-      argumentList(event.arguments), buttons, outcome,
-      event.expires_at && h("p", { class: "approval-expiry" }, `Open until ${clock(event.expires_at)}`));
-    this.approvals.set(event.approval_id, { card, buttons, outcome });
-    this.place(card);
-    this.announce(`Your approval is needed: ${heading}`);
+    const card = new ApprovalCard(event, (approve, given) => this.actions.decide(event.approval_id, approve, given));
+    this.approvals.set(event.approval_id, card);
+    this.place(card.element);
+    const known = this.actions.decision(event.approval_id);
+    if (known) this.approvalDecided(known);
+    else this.announce(`Your approval is needed: ${card.heading}`);
   }
 
+  /** A decision is told in a turn of its own: every turn hears of it, and the one that asked acts. */
   approvalDecided(event) {
-    const shown = this.approvals.get(event.approval_id);
-    if (!shown) return;
-    const words = VERDICTS[event.decision] ?? event.decision;
-    this.foot.querySelector(".turn-status")?.remove();
-    shown.buttons.remove();
-    shown.card.dataset.state = event.decision;
-    shown.outcome.textContent = words;
+    const card = this.approvals.get(event.approval_id);
+    if (!card) return;
+    card.decided(event);
+    if ([...this.approvals.values()].every((one) => one.closed)) this.foot.querySelector(".turn-status")?.remove();
   }
 
   // ---- endings
@@ -214,9 +239,11 @@ export class TurnView {
       if (status === "waiting_for_approval") this.pauseTool(tool);
       else this.settleTool(tool, false, status === "stopped" ? "stopped" : "no result");
     }
-    const line = this.failed && status === "failed" ? null : STATUS_LINES[status];
+    const decided = status === "waiting_for_approval" && [...this.approvals.values()].every((card) => card.closed);
+    const line = decided || (this.failed && status === "failed") ? null : STATUS_LINES[status];
     this.foot.replaceChildren(...(line ? [h("p", { class: "turn-status" }, line)] : []));
     if (line) this.announce(line);
+    this.offerAgain();
   }
 
   suggest({ prompts }) {
@@ -249,7 +276,6 @@ const HANDLERS = {
   agent_updated: TurnView.prototype.setAgent,
   handoff: TurnView.prototype.setAgent,
   approval_required: TurnView.prototype.approval,
-  approval_decided: TurnView.prototype.approvalDecided,
   error: TurnView.prototype.error,
   end_of_stream: TurnView.prototype.end,
   suggested_prompts: TurnView.prototype.suggest,
@@ -260,22 +286,7 @@ export function suggestionChip(text, ask, label = null) {
     label && h("small", {}, label), h("span", {}, text));
 }
 
-function argumentList(given) {
-  const entries = Object.entries(given ?? {}).filter(([, value]) => value !== null && value !== "");
-  if (!entries.length) return null;
-  // Shown whole and as plain text: this is exactly what will be done.
-  return h("dl", { class: "approval-arguments" }, entries.map(([name, value]) => h("div", {},
-    h("dt", {}, name.replaceAll("_", " ")),
-    h("dd", { dir: "auto" }, typeof value === "object" ? JSON.stringify(value, null, 1) : String(value)))));
-}
-
 function duration(ms) {
   if (typeof ms !== "number") return "";
   return ms < 1000 ? `${Math.max(0.1, ms / 1000).toFixed(1)} s` : `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`;
-}
-
-function clock(when) {
-  const time = new Date(typeof when === "number" ? when * 1000 : when);
-  if (Number.isNaN(time.getTime())) return String(when);
-  return new Intl.DateTimeFormat(undefined, { weekday: "short", hour: "2-digit", minute: "2-digit" }).format(time);
 }

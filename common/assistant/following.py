@@ -1,0 +1,142 @@
+"""Following a chat whose turn runs in another process.
+
+Every process that shows a chat names itself in the chat's document, and listens, once for all its
+chats, to the documents that name it. The process that runs a turn touches the chat's document with
+each chunk it stores while somebody else is named there. So word of a new turn, more events, a stop
+or a title travels through one listener for each process, and a chat shown in one place costs
+nothing extra.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from common.assistant.chats import Chats
+from common.assistant.journal import Entry, TurnJournal
+from common.assistant.protocol import Title
+from common.assistant.room import Room
+from common.errors import OdaiError
+from common.log import get_logger
+from common.store import Change, Watch
+
+log = get_logger(__name__)
+
+MakeJournal = Callable[[Room, str, list[Entry], int], TurnJournal]
+
+
+class Following:
+    """Keeps this process's rooms in step with what other processes write.
+
+    `spawn` runs a coroutine in the background.
+    """
+
+    def __init__(
+        self,
+        chats: Chats,
+        *,
+        make_journal: MakeJournal,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        self._chats = chats
+        self._rooms: dict[str, dict[str, Room]] = {}  # by chat, by user
+        self._make_journal = make_journal
+        self._spawn = spawn
+        self._watch: Watch | None = None
+        self._opening = asyncio.Lock()
+        self._reading: set[str] = set()  # chats whose news are being read
+        self._again: set[str] = set()  # and those that have more since
+
+    async def enter(self, room: Room) -> None:
+        """Name this process in the chat, and show what another one is answering there."""
+        async with self._opening:
+            if self._watch is None:
+                self._watch = await self._chats.watch(self._heard)
+        self._rooms.setdefault(room.state.id, {})[room.state.uid] = room
+        await self._chats.announce(room.state)
+        if room.state.running:
+            await self._read(room)
+
+    async def leave(self, room: Room) -> None:
+        """Take this process's name out of the chat."""
+        rooms = self._rooms.get(room.state.id, {})
+        rooms.pop(room.state.uid, None)
+        if not rooms:
+            self._rooms.pop(room.state.id, None)
+        try:
+            await self._chats.retire(room.state)
+        except OdaiError as err:  # a name left behind costs a little, and is pruned later
+            log.info("chat not left", extra={"code": err.code, "chat_id": room.state.id})
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._watch:
+            self._watch.close()
+
+    def _heard(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            for room in self._rooms.get(change.path.rpartition("/")[2], {}).values():
+                self._heard_of(room, change)
+
+    def _heard_of(self, room: Room, change: Change) -> None:
+        if change.data is None:
+            # Pruned by another process, or deleted: naming ourselves again tells which.
+            self._spawn(self._name_again(room))
+            return
+        title = room.state.title
+        moved = self._chats.take_in(room.state, change.data)
+        if room.state.title != title and not moved:
+            room.say(Title(room.state.title))
+        if room.turn and change.data.get("stop") == room.turn.id:
+            room.turn.stop()
+        if moved:
+            self._note(room)
+
+    async def _name_again(self, room: Room) -> None:
+        try:
+            await self._chats.announce(room.state)
+        except OdaiError as err:
+            log.info("chat gone", extra={"code": err.code, "chat_id": room.state.id})
+
+    def _note(self, room: Room) -> None:
+        chat_id = room.state.id
+        if chat_id in self._reading:
+            self._again.add(chat_id)
+            return
+        self._reading.add(chat_id)
+        self._spawn(self._read_all(room))
+
+    async def _read_all(self, room: Room) -> None:
+        chat_id = room.state.id
+        try:
+            while True:
+                self._again.discard(chat_id)
+                await self._read(room)
+                if chat_id not in self._again:
+                    return
+        except OdaiError as err:
+            log.warning("chat not followed", extra={"code": err.code, "chat_id": chat_id})
+        finally:
+            self._reading.discard(chat_id)
+
+    async def _read(self, room: Room) -> None:
+        """Take in what other processes stored of the latest turns."""
+        state = room.state
+        if state.last is None:
+            return
+        known = room.journal.turn_id if room.journal else state.last.turn_id
+        for turn in await self._chats.turns_after(state, min(known, state.last.turn_id)):
+            if room.turn and turn.id == room.turn.id:
+                continue
+            journal = room.journals.get(turn.id)
+            chunks = journal.chunks if journal else 0
+            entries, count = await self._chats.entries(state, turn.id, after=chunks)
+            if room.journals.get(turn.id) is not journal:
+                continue  # this process has taken the turn over meanwhile
+            if journal is None:
+                room.open_journal(self._make_journal(room, turn.id, entries, count))
+                for viewer in list(room.viewers):
+                    room.pull(viewer)
+            else:
+                journal.absorb(entries, count)

@@ -1,0 +1,249 @@
+"""CoinMarketCap: prices and rankings of cryptocurrencies.
+
+https://coinmarketcap.com/api/documentation/v3/
+
+Version 3 is used (version 2 is deprecated since 2026, its shapes are still read). Quirks seen in
+November 2026:
+- `data` and `quote` are lists in v3, objects in v2; the order is not that of the request.
+- A ticker is not unique: the listing with the best rank is the coin that is meant.
+- `error_code` is 0 or "0", and may report a failure with status 200.
+- Tiny coins cost 1e-9; market value and percentages may be null.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypeAlias, TypedDict
+
+from msgspec import Meta
+
+from common.errors import InvalidInput, RateLimited, VendorRejected, VendorUnavailable
+from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools.reading import instant, integer, number, record, records, spoken_date, text
+
+CONNECTOR = Connector(
+    name="CoinMarketCap",
+    category="finance",
+    description="Prices, changes and market values of cryptocurrencies, and the largest coins.",
+    examples=(
+        "What is the price of Bitcoin?",
+        "How much is 2.5 ETH in euros?",
+        "Show me the ten largest cryptocurrencies.",
+        "Which coins gained the most today?",
+    ),
+    keywords=(
+        "crypto", "cryptocurrency", "cryptocurrencies", "coin", "coins", "token", "bitcoin", "btc",
+        "ethereum", "eth", "solana", "dogecoin", "doge", "xrp", "cardano", "litecoin",
+        "stablecoin", "altcoin", "blockchain", "market cap",
+    ),
+    hosts=("pro-api.coinmarketcap.com",),
+    auth="key",
+    secrets=("COINMARKETCAP_API_KEY",),
+    per_second=0.5,
+    attribution="CoinMarketCap, with a link to the coin",
+    licence="By plan; prices are indicative",
+)
+
+API = "https://pro-api.coinmarketcap.com"
+SITE = "https://coinmarketcap.com"
+
+Count: TypeAlias = Annotated[int, Meta(ge=1, le=20)]
+Amount: TypeAlias = Annotated[float, Meta(gt=0, le=1e15)]
+Order: TypeAlias = Literal["market_cap", "gainers_24h", "losers_24h", "volume_24h"]
+SORTS: dict[Order, tuple[str, str]] = {
+    "market_cap": ("market_cap", "desc"), "volume_24h": ("volume_24h", "desc"),
+    "gainers_24h": ("percent_change_24h", "desc"), "losers_24h": ("percent_change_24h", "asc"),
+}
+# Without a floor the day's winners are coins nobody trades.
+FLOOR_OF_MOVERS = 10_000_000
+
+
+class Coin(TypedDict):
+    """A coin's market in `currency`; `price` is exact text, percentages are of the price."""
+
+    id: int | None
+    name: str
+    symbol: str
+    rank: int | None
+    currency: str
+    price: str | None
+    change_1h_percent: float | None
+    change_24h_percent: float | None
+    change_7d_percent: float | None
+    market_cap: int | None
+    volume_24h: int | None
+    as_of: str
+    url: str
+
+
+async def _get(ctx: ToolContext, path: str, **params: str | int | None) -> list[dict[str, Any]]:
+    """Return the rows of `data`, none where nothing is known by that name."""
+    headers = {"X-CMC_PRO_API_KEY": ctx.secret("COINMARKETCAP_API_KEY")}
+    reply = await ctx.http.get(f"{API}{path}", params=params, headers=headers, expect=(400,))
+    body = record(reply.json())
+    code = integer(record(body.get("status")).get("error_code")) or 0
+    if reply.status == 400 or code == 400:
+        return []
+    if 1008 <= code <= 1011:
+        raise RateLimited("CoinMarketCap's limit is used up. Try again in a minute.")
+    if code:
+        raise VendorRejected("CoinMarketCap refused our key or plan. Check its key.")
+    data = body.get("data")
+    if not isinstance(data, (list, dict)):
+        raise VendorUnavailable("CoinMarketCap sent no prices. Try again later.")
+    rows = data if isinstance(data, list) else list(data.values())
+    return records([row for item in rows for row in (item if isinstance(item, list) else [item])])
+
+
+def _coin(row: dict[str, Any], currency: str) -> Coin:
+    quotes = row.get("quote")
+    quote = record(record(quotes).get(currency))
+    for item in records(quotes):
+        if text(item.get("symbol")).upper() == currency:
+            quote = item
+    price = number(quote.get("price"))
+    slug = text(row.get("slug"))
+    return Coin(
+        id=integer(row.get("id")), name=text(row.get("name")), symbol=text(row.get("symbol")),
+        rank=integer(row.get("cmc_rank")), currency=currency,
+        price=None if price is None else f"{_rounded(price):f}",
+        change_1h_percent=_percent(quote.get("percent_change_1h")),
+        change_24h_percent=_percent(quote.get("percent_change_24h")),
+        change_7d_percent=_percent(quote.get("percent_change_7d")),
+        market_cap=integer(quote.get("market_cap")), volume_24h=integer(quote.get("volume_24h")),
+        as_of=text(quote.get("last_updated")),
+        url=f"{SITE}/currencies/{slug}/" if re.fullmatch(r"[\w-]+", slug) else f"{SITE}/",
+    )
+
+
+def _percent(value: object) -> float | None:
+    found = number(value)
+    return None if found is None else round(found, 2)
+
+
+def _rounded(price: float | Decimal) -> Decimal:
+    """Keep cents of what costs a unit or more, five digits of what costs less."""
+    exact = Decimal(str(price))
+    return round(exact, 2) if abs(exact) >= 1 else Decimal(f"{exact:.5g}")
+
+
+def _currency(value: str) -> str:
+    code = value.strip().upper()
+    if not re.fullmatch(r"[A-Z0-9]{2,10}", code):
+        raise InvalidInput("currency must be a code such as USD, EUR or BTC.")
+    return code
+
+
+async def _find(ctx: ToolContext, asked: str, currency: str) -> Coin | None:
+    """Return the coin of that ticker or name with a price, the best ranked one."""
+    word = asked.strip().lstrip("$")
+    if not re.fullmatch(r"[\w .\-]{1,60}", word):
+        raise InvalidInput("symbol must be one coin's ticker or name, such as BTC or Bitcoin.")
+    slug = {"slug": re.sub(r"[ .]+", "-", word.lower())}
+    ways = [{"symbol": word.upper()}, slug] if word.isalnum() else [slug]
+    for way in ways if len(word) <= 5 or word.isupper() else reversed(ways):
+        rows = await _get(ctx, "/v3/cryptocurrency/quotes/latest", convert=currency, **way)
+        coins = [coin for row in rows if (coin := _coin(row, currency))["price"]]
+        if coins:
+            return min(coins, key=lambda coin: coin["rank"] or 1_000_000)
+    return None
+
+
+def _result(kind: str, data: Any, summary: str, *coins: Coin) -> ToolResult:
+    named = [Source(f"{coin['name']} on CoinMarketCap", coin["url"]) for coin in coins[:3]]
+    return ToolResult(
+        response_type=kind, data=data, summary=summary,
+        sources=tuple(named) or (Source("CoinMarketCap", f"{SITE}/"),),
+    )
+
+
+def _unknown(asked: str) -> ToolResult:
+    return _result(
+        "crypto_price", {"asked": asked, "coin": None},
+        f"CoinMarketCap knows no coin {asked}. Try its ticker, such as BTC.",
+    )
+
+
+def _moved(coin: Coin) -> str:
+    percent = coin["change_24h_percent"]
+    if percent is None:
+        return ""
+    way = "up" if percent > 0 else "down" if percent < 0 else "unchanged,"
+    return f", {way} {abs(percent):.2f}% in 24 hours"
+
+
+def _price(coin: Coin) -> str:
+    return f"{Decimal(coin['price'] or 0):,f} {coin['currency']}"
+
+
+@tool(progress="Checking the crypto price…", cache_s=60)
+async def check_crypto_price_at_coinmarketcap(
+    ctx: ToolContext, *, symbol: str, currency: str = "USD"
+) -> ToolResult:
+    """Tell the latest price of a cryptocurrency, its change and its market value.
+
+    Args:
+        symbol: Ticker or name of the coin, such as BTC or Bitcoin.
+        currency: Code of the money the price is in, such as USD or EUR.
+    """
+    coin = await _find(ctx, symbol, _currency(currency))
+    if coin is None:
+        return _unknown(symbol)
+    moment = instant(coin["as_of"])
+    when = f", as of {spoken_date(moment.date())} {moment:%H:%M} UTC" if moment else ""
+    return _result(
+        "crypto_price", {"coin": coin},
+        f"{coin['name']} ({coin['symbol']}) is at {_price(coin)}{_moved(coin)}{when}.", coin,
+    )
+
+
+@tool(progress="Converting the coins…", cache_s=60)
+async def convert_crypto_at_coinmarketcap(
+    ctx: ToolContext, *, symbol: str, amount: Amount, currency: str = "USD"
+) -> ToolResult:
+    """Tell what an amount of a cryptocurrency is worth in money or another coin.
+
+    Args:
+        symbol: Ticker or name of the coin, such as ETH or Ethereum.
+        amount: How much of the coin.
+        currency: Code of what it is converted to, such as USD, EUR or BTC.
+    """
+    coin = await _find(ctx, symbol, _currency(currency))
+    if coin is None:
+        return _unknown(symbol)
+    given = Decimal(str(amount)).normalize()
+    worth = _rounded(given * Decimal(coin["price"] or 0))
+    return _result(
+        "crypto_conversion", {"amount": f"{given:f}", "worth": f"{worth:f}", "coin": coin},
+        f"{given:,f} {coin['symbol']} is {worth:,f} {coin['currency']}, "
+        f"at {_price(coin)} for one {coin['name']}.", coin,
+    )
+
+
+@tool(progress="Loading the top coins…", cache_s=300)
+async def list_top_cryptos_at_coinmarketcap(
+    ctx: ToolContext, *, order: Order = "market_cap", limit: Count = 10, currency: str = "USD"
+) -> ToolResult:
+    """List cryptocurrencies: the largest, the most traded, or the day's winners and losers.
+
+    Args:
+        order: What they are ordered by.
+        limit: How many, 1 to 20.
+        currency: Code of the money prices are in, such as USD.
+    """
+    code = _currency(currency)
+    sort, way = SORTS[order]
+    floor = FLOOR_OF_MOVERS if sort == "percent_change_24h" else None
+    rows = await _get(
+        ctx, "/v3/cryptocurrency/listings/latest", convert=code, sort=sort, sort_dir=way,
+        limit=limit, volume_24h_min=floor,
+    )
+    coins = [coin for row in rows if (coin := _coin(row, code))["name"]][:limit]
+    told = "; ".join(f"{coin['name']} {_price(coin)}{_moved(coin)}" for coin in coins[:4])
+    named = order.replace("_", " ")
+    return _result(
+        "crypto_list", {"order": order, "currency": code, "coins": coins},
+        f"Coins by {named}: {told}." if coins else f"CoinMarketCap has no coins in {code}.",
+        *coins,
+    )

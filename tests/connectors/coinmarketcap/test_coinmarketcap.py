@@ -1,0 +1,65 @@
+"""Coins: the one that is meant, in the money asked for, however small its price."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from common.errors import InvalidInput, RateLimited, VendorRejected
+
+from ..conftest import Replay
+
+CHECK = "check_crypto_price_at_coinmarketcap"
+
+
+def data(outcome: Any) -> Any:
+    assert outcome.result, outcome.error
+    return outcome.result.data
+
+
+def test_the_best_ranked_coin_is_meant(replay: Replay) -> None:
+    """An impostor that borrows the ticker is not quoted."""
+    outcome = replay(f"{CHECK}__success")
+    assert outcome.summary == (
+        "Samplecoin (SMPL) is at 3.17 USD, down 1.90% in 24 hours, "
+        "as of Sunday 22 November 2026 14:59 UTC."
+    )
+    assert outcome.result
+    assert outcome.result.sources[0].url == "https://coinmarketcap.com/currencies/samplecoin/"
+
+
+def test_a_tiny_price_is_written_out(replay: Replay) -> None:
+    """Prices below a cent keep their digits and need no exponent; unknown changes are left out."""
+    assert replay(f"{CHECK}__name").summary == "Samplecoin (SMPL) is at 0.000000012345 EUR."
+
+
+def test_the_older_shape_is_read(replay: Replay) -> None:
+    """Version 2's objects give the same answer."""
+    assert data(replay(f"{CHECK}__v2"))["coin"]["price"] == "3.17"
+
+
+def test_an_unknown_coin_is_no_failure(replay: Replay) -> None:
+    """Ticker, then name: neither is known."""
+    assert replay(f"{CHECK}__empty").summary.startswith("CoinMarketCap knows no coin ZZZQ.")
+
+
+def test_an_amount_is_converted(replay: Replay) -> None:
+    """Worth is reckoned exactly."""
+    summary = replay("convert_crypto_at_coinmarketcap__success").summary
+    assert summary == "2.5 SMPL is 7.92 USD, at 3.17 USD for one Samplecoin."
+
+
+@pytest.mark.parametrize(("code", "error"), [("1009", RateLimited), (1006, VendorRejected)])
+def test_an_error_may_come_with_status_200(
+    replay: Replay, code: object, error: type[Exception]
+) -> None:
+    """The body's code decides, number or text."""
+    body = {"status": {"error_code": code, "error_message": "x"}}
+    assert type(replay.failing(CHECK, {"symbol": "BTC"}, {"json": body}).error) is error
+
+
+@pytest.mark.parametrize("symbol", ["", "BTC,ETH", "a" * 80])
+def test_one_coin_at_a_time(replay: Replay, symbol: str) -> None:
+    """What is no ticker or name is sent back to the model."""
+    assert isinstance(replay.run(CHECK, {"symbol": symbol}).error, InvalidInput)
