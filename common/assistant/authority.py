@@ -36,8 +36,9 @@ class Trust:
     def named(self, url: str) -> bool:
         """Return whether the user wrote this address, whole, or a tool gave it as a source."""
         plain = _plain(url)
+        bare = plain.partition("://")[2] or plain
         words = {_plain(word) for word in _WORD.findall(self.said)}
-        return plain in self.cited or plain in words or plain.partition("://")[2] in words
+        return plain in self.cited or plain in words or bare in words
 
     def note(self, outcome: Outcome) -> None:
         """Take in a tool's result."""
@@ -64,7 +65,8 @@ def _addresses(value: Any, name: str = "") -> Iterator[str]:
     """Yield every web address in a call's arguments, however deep."""
     if isinstance(value, str):
         # Some tools take `example.com/page`; the argument's name tells.
-        yield from [value] if name.casefold().endswith(_NAMES) else _URL.findall(value)
+        whole = bool(value) and name.casefold().endswith(_NAMES)
+        yield from [value] if whole else _URL.findall(value)
     elif isinstance(value, dict):
         for key, part in value.items():
             yield from _addresses(part, key)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from agents import ModelResponse, Usage
 
 from common.assistant.approvals import Approvals, Decided, Proposal
 from common.assistant.audit import Audit
@@ -77,6 +78,7 @@ class Turn:
         self.usage: dict[str, int] = {}
         self.task: asyncio.Task[Any] | None = None
         self.stopped = False
+        self.lost = False  # another process has taken it over
         self.told: set[str] = set()  # calls whose results the user has seen
         self.left = False  # whether a slow call was cut off
         self._means = means
@@ -111,13 +113,23 @@ class Turn:
         self._unsaid.append(text)
         self.journal.delta(text)
 
-    def answered(self, output: list[Any]) -> None:
+    def answered(self, response: ModelResponse) -> None:
         """A model call ended: keep its items, and tell the whole text of an answer."""
         self._unsaid.clear()
-        for item in output:
+        self._count(response.usage)
+        for item in response.output:
             self.items.append(item.model_dump(exclude_unset=True))
             if item.type == "message" and (text := _text(item)):
                 self.journal.event(LlmResponse(text, self.agent), soon=False)
+
+    def _count(self, used: Usage) -> None:
+        spent = {
+            "requests": used.requests,
+            "input_tokens": used.input_tokens,
+            "cached_tokens": used.input_tokens_details.cached_tokens or 0,
+            "output_tokens": used.output_tokens,
+        }
+        self.usage = {name: self.usage.get(name, 0) + count for name, count in spent.items()}
 
     # --- Run: what the agents do ------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, Literal, TypeAlias
 
 import agents
-from agents import ModelSettings, RunConfig, Runner
+from agents import ModelResponse, ModelSettings, RunConfig, Runner
 
 from common.assistant.approvals import Decided
 from common.assistant.authority import Trust
@@ -131,8 +131,17 @@ class Turns:
         except OdaiError:
             self._rooms.pop(key, None)
             raise
+        except asyncio.CancelledError:
+            # Whoever wanted it has gone; what is being opened for nobody is closed again.
+            opening.add_done_callback(self._close_unused)
+            raise
         room.users += 1
         return room
+
+    def _close_unused(self, opening: asyncio.Task[Room]) -> None:
+        if not opening.cancelled() and not opening.exception() and not opening.result().users:
+            opening.result().users = 1
+            self.leave(opening.result())
 
     def leave(self, room: Room, viewer: Viewer | None = None) -> None:
         """Let go of the room; the last to leave closes it."""
@@ -342,7 +351,12 @@ class Turns:
                 heart.cancel()
         finally:
             room.turn = None
-        await self._end(room, turn, status, asked=[*earlier, prompt.text])
+        if turn.lost:
+            return
+        try:
+            await self._end(room, turn, status, asked=[*earlier, prompt.text])
+        except Conflict:
+            self._lose(room, turn.id)
 
     async def _begin(self, room: Room, turn: Turn, request: Request) -> bool:
         """Store the turn's start; False where this prompt was answered before."""
@@ -421,13 +435,6 @@ class Turns:
             raise
         # The SDK's items are typed dicts; ours are stored as plain JSON.
         turn.items = [dict(item) for item in result.to_input_list()[len(history) - begun :]]
-        used = result.context_wrapper.usage
-        turn.usage = {
-            "requests": used.requests,
-            "input_tokens": used.input_tokens,
-            "cached_tokens": used.input_tokens_details.cached_tokens or 0,
-            "output_tokens": used.output_tokens,
-        }
 
     async def _end(self, room: Room, turn: Turn, status: Status, *, asked: list[str]) -> None:
         journal = turn.journal
@@ -597,6 +604,18 @@ class Turns:
                 return "The server restarted in the middle, and takes this up again."
         return "The server restarted in the middle. Please ask again."
 
+    def _lose(self, room: Room, turn_id: str) -> None:
+        """Give up a turn that another process has taken over; viewers see the rest of it there."""
+        log.error("turn lost to another process", extra={"turn_id": turn_id})
+        room.state.stale = True
+        if room.turn and room.turn.id == turn_id:
+            room.turn.lost = True
+            room.turn.stop()
+        for viewer in list(room.viewers):
+            room.leave(viewer)
+            viewer.drop(1013, "This chat moved. Reconnect with your cursor.")
+        room.journals.pop(turn_id, None)
+
     # --- small parts ------------------------------------------------------------------------
 
     async def _replay(self, room: Room, viewer: Viewer, cursor: Cursor) -> None:
@@ -639,7 +658,11 @@ class Turns:
         self, room: Room, turn_id: str, entries: list[Entry] | None = None, chunks: int = 0
     ) -> TurnJournal:
         async def store_chunk(chunk: Chunk) -> None:
-            await self._retrying(lambda: self._chats.store_chunk(room.state, turn_id, chunk))
+            try:
+                await self._retrying(lambda: self._chats.store_chunk(room.state, turn_id, chunk))
+            except Conflict:
+                self._lose(room, turn_id)
+                raise
 
         return TurnJournal(
             chat_id=room.state.id,
@@ -706,7 +729,7 @@ class _Silence:
     def delta(self, text: str) -> None:
         """Drop it."""
 
-    def answered(self, output: list[Any]) -> None:
+    def answered(self, response: ModelResponse) -> None:
         """Drop it."""
 
 

@@ -22,7 +22,7 @@ from msgspec import Meta
 
 from common.errors import InvalidInput, NotFound, VendorRejected, VendorUnavailable
 from common.tools import Connector, Source, ToolContext, ToolResult, tool
-from common.tools.reading import integer, number, record, records, text
+from common.tools.reading import fitting, integer, number, record, records, text
 
 CONNECTOR = Connector(
     name="Alpaca",
@@ -241,7 +241,7 @@ async def get_positions_at_alpaca(ctx: ToolContext) -> ToolResult:
     held = f"{len(rows)} position{'s' if len(rows) > 1 else ''}"
     return _result(
         "trading_positions",
-        {"positions": [_shown("position", row) for row in rows[:15]], "total": len(rows),
+        {"positions": fitting([_shown("position", row) for row in rows]), "total": len(rows),
          "currency": "USD", "account": _kind(ctx)},
         f"The {_kind(ctx)} account holds {held}: {told}." if rows
         else f"The {_kind(ctx)} account holds no positions.",
@@ -267,7 +267,7 @@ async def get_orders_at_alpaca(
     which = "" if status == "all" else f"{status} "
     return _result(
         "trading_orders",
-        {"orders": [_shown("order", row) for row in rows], "account": _kind(ctx)},
+        {"orders": fitting([_shown("order", row) for row in rows]), "account": _kind(ctx)},
         f"Orders of the {_kind(ctx)} account: {told}." if rows
         else f"The {_kind(ctx)} account has no {which}orders.",
     )
@@ -297,7 +297,7 @@ async def place_order_at_alpaca(
 
     Args:
         symbol: Ticker symbol, such as AAPL.
-        side: Whether to buy or sell.
+        side: The direction, buy or sell.
         quantity: Number of shares; null where notional is given.
         notional: US dollars to trade for, market orders only; null where quantity is given.
         order_type: How it is priced.

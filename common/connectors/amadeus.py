@@ -12,15 +12,22 @@ AMADEUS_HOST names the contract's own host below amadeus.com. Quirks seen in Nov
 
 from __future__ import annotations
 
-import datetime as dt
-import re
-from typing import Annotated, Any, Literal, TypeAlias, TypedDict
-
-from msgspec import Meta
+from typing import Any
 
 from common.errors import InvalidInput, VendorUnavailable
 from common.tools import Connector, Source, ToolContext, ToolResult, tool
-from common.tools.reading import calendar_date, number, record, records, shorten, spoken_date, text
+from common.tools.flights import (
+    Cabin,
+    Leg,
+    Offer,
+    Travellers,
+    currency_code,
+    flight_result,
+    leg,
+    minutes,
+    trip_of,
+)
+from common.tools.reading import number, record, records, text
 
 CONNECTOR = Connector(
     name="Amadeus",
@@ -45,32 +52,6 @@ CONNECTOR = Connector(
 )
 
 HOST = "api.amadeus.com"
-
-Travellers: TypeAlias = Annotated[int, Meta(ge=1, le=9)]
-Cabin: TypeAlias = Literal["economy", "premium_economy", "business", "first"]
-
-
-class Leg(TypedDict):
-    """One flight; times are local to each airport."""
-
-    flight: str
-    airline: str
-    origin: str
-    departs: str
-    destination: str
-    arrives: str
-
-
-class Offer(TypedDict):
-    """A way to fly; `price` is for all travellers and the whole trip, None where unknown."""
-
-    price: float | None
-    currency: str
-    duration_minutes: int | None
-    stops: int
-    legs: list[Leg]
-    return_legs: list[Leg]
-
 
 async def _get(ctx: ToolContext, path: str, **params: Any) -> dict[str, Any]:
     """Return the answer's object; InvalidInput where the search itself was refused."""
@@ -97,64 +78,30 @@ async def _get(ctx: ToolContext, path: str, **params: Any) -> dict[str, Any]:
     return body
 
 
-def _airport(value: str, field: str) -> str:
-    code = value.strip().upper()
-    if not re.fullmatch("[A-Z]{3}", code):
-        raise InvalidInput(f"{field} must be the three-letter code of an airport, such as JFK.")
-    return code
-
-
-def _days(ctx: ToolContext, out: str, back: str | None) -> tuple[dt.date, dt.date | None]:
-    leave = calendar_date(out, "departure_date")
-    home = calendar_date(back, "return_date") if back else None
-    if leave < ctx.local_now().date() - dt.timedelta(1):  # it is still that day somewhere
-        raise InvalidInput("departure_date is in the past. Give a day to come.")
-    if home and home < leave:
-        raise InvalidInput("return_date is before departure_date. Correct one of them.")
-    return leave, home
-
-
-def _leg(row: dict[str, Any], carriers: dict[str, Any]) -> Leg:
-    code, out, into = text(row.get("carrierCode")), row.get("departure"), row.get("arrival")
-    return Leg(
-        flight=f"{code} {text(row.get('number'))}".strip(),
-        airline=text(carriers.get(code)).title(),
-        origin=text(record(out).get("iataCode")), departs=text(record(out).get("at"))[:16],
-        destination=text(record(into).get("iataCode")), arrives=text(record(into).get("at"))[:16],
-    )
-
-
-def _minutes(duration: object) -> int | None:
-    """Read an ISO 8601 duration: "P1DT2H5M" is 1565."""
-    match = re.fullmatch(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:\d+S)?)?", text(duration))
-    if not match or not any(match.groups()):
-        return None
-    days, hours, minutes = (int(part or 0) for part in match.groups())
-    return days * 1440 + hours * 60 + minutes
+def _way(trip: dict[str, Any], carriers: dict[str, Any]) -> list[Leg]:
+    legs = []
+    for row in records(trip.get("segments")):
+        code, out, into = text(row.get("carrierCode")), row.get("departure"), row.get("arrival")
+        legs.append(leg(
+            flight=f"{code} {text(row.get('number'))}".strip(),
+            airline=text(carriers.get(code)).title(), origin=record(out).get("iataCode"),
+            departs=record(out).get("at"), destination=record(into).get("iataCode"),
+            arrives=record(into).get("at"),
+        ))
+    return legs
 
 
 def _offer(row: dict[str, Any], carriers: dict[str, Any]) -> Offer | None:
     trips, price = records(row.get("itineraries")), record(row.get("price"))
-    ways = [[_leg(leg, carriers) for leg in records(trip.get("segments"))] for trip in trips]
+    ways = [_way(trip, carriers) for trip in trips]
     if not ways or not ways[0]:
         return None
     return Offer(
         price=number(price.get("grandTotal") or price.get("total")),
-        currency=text(price.get("currency")),
-        duration_minutes=_minutes(trips[0].get("duration")), stops=len(ways[0]) - 1,
+        currency=text(price.get("currency"))[:3],
+        duration_minutes=minutes(trips[0].get("duration")), stops=len(ways[0]) - 1,
         legs=ways[0], return_legs=ways[1] if len(ways) > 1 else [],
     )
-
-
-def _say(offer: Offer) -> str:
-    first, last = offer["legs"][0], offer["legs"][-1]
-    stops = "nonstop" if not offer["stops"] else f"{offer['stops']} stop" + (
-        "s" if offer["stops"] > 1 else ""
-    )
-    price = offer["price"]
-    cost = "price unknown" if price is None else f"{price:,.2f} {offer['currency']}"
-    carrier = f"{first['airline']} {first['flight']}".strip()
-    return f"{carrier}, {first['departs'][-5:]} to {last['arrives'][-5:]}, {stops}, {cost}"
 
 
 @tool(progress="Looking for flights…", slow=True, cache_s=600, timeout_s=50)
@@ -182,29 +129,16 @@ async def get_flight_info(
         nonstop: True for flights without a stop only.
         currency: ISO code of the currency for prices.
     """
-    start, end = _airport(origin, "origin"), _airport(destination, "destination")
-    leave, home = _days(ctx, departure_date, return_date)
+    trip = trip_of(ctx, origin, destination, leave=departure_date, home=return_date)
     body = await _get(
-        ctx, "/v2/shopping/flight-offers", originLocationCode=start, destinationLocationCode=end,
-        departureDate=leave.isoformat(), returnDate=home.isoformat() if home else None,
-        adults=adults, travelClass=travel_class.upper(), nonStop=nonstop or None,
-        currencyCode=currency.strip().upper(), max=20,
+        ctx, "/v2/shopping/flight-offers", originLocationCode=trip.origin,
+        destinationLocationCode=trip.destination, departureDate=trip.leave.isoformat(),
+        returnDate=trip.home.isoformat() if trip.home else None, adults=adults,
+        travelClass=travel_class.upper(), nonStop=nonstop or None,
+        currencyCode=currency_code(currency), max=20,
     )
     carriers = record(record(body.get("dictionaries")).get("carriers"))
-    offers = [offer for row in records(body["data"]) if (offer := _offer(row, carriers))]
-    offers.sort(key=lambda offer: (offer["price"] is None, offer["price"]))
-    trip = f"{start} to {end} on {spoken_date(leave)}"
-    if home:
-        trip += f", back on {spoken_date(home)}"
-    told = "; ".join(_say(offer) for offer in offers[:3])
-    return ToolResult(
-        response_type="flight_offers",
-        data={
-            "provider": "Amadeus", "origin": start, "destination": end,
-            "departure_date": leave.isoformat(), "return_date": home.isoformat() if home else "",
-            "adults": adults, "offers": offers[: 3 if home else 6],
-            "note": "Times are local to each airport; prices are for all travellers.",
-        },
-        summary=shorten(f"Flights {trip}: {told}.", 480) if told else f"Amadeus has none {trip}.",
-        sources=(Source("Amadeus", "https://developers.amadeus.com/"),),
+    return flight_result(
+        trip, (offer for row in records(body["data"]) if (offer := _offer(row, carriers))),
+        provider="Amadeus", source=Source("Amadeus", "https://developers.amadeus.com/"),
     )

@@ -11,23 +11,13 @@ AMADEUS_HOST names the contract's own host below amadeus.com. Quirks seen in Nov
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import Annotated, Any, Literal, TypeAlias, TypedDict
-
-from msgspec import Meta
+from typing import Any
 
 from common.errors import InvalidInput, VendorUnavailable
 from common.tools import Connector, Source, ToolContext, ToolResult, tool
-from common.tools.reading import (
-    calendar_date,
-    integer,
-    number,
-    record,
-    records,
-    shorten,
-    spoken_date,
-    text,
-)
+from common.tools.flights import currency_code
+from common.tools.hotels import Guests, Hotel, HotelSort, hotel_result, stay_of
+from common.tools.reading import integer, number, record, records, shorten, text
 
 CONNECTOR = Connector(
     name="Amadeus Hotels",
@@ -53,27 +43,6 @@ CONNECTOR = Connector(
 
 HOST = "api.amadeus.com"
 NOTHING = {"424", "895"}
-
-Guests: TypeAlias = Annotated[int, Meta(ge=1, le=9)]
-Sort: TypeAlias = Literal["relevance", "price", "rating"]
-
-
-class Hotel(TypedDict):
-    """A hotel; prices are in `currency`, None when sold out; `rating` is of 5."""
-
-    name: str
-    price_per_night: float | None
-    price_total: float | None
-    currency: str
-    rating: float | None
-    review_count: int | None
-    stars: int | None
-    amenities: list[str]
-    latitude: float | None
-    longitude: float | None
-    id: str
-    url: str
-
 
 async def _sign_in(ctx: ToolContext, base: str) -> dict[str, str]:
     reply = await ctx.http.request(
@@ -106,9 +75,7 @@ async def _rows(
     return records(body["data"])
 
 
-async def _offers(
-    ctx: ToolContext, place: str, **stay: Any
-) -> list[dict[str, Any]]:
+async def _offers(ctx: ToolContext, place: str, **stay: Any) -> list[dict[str, Any]]:
     """Find the place, the hotels around it, and what they offer."""
     headers = await _sign_in(ctx, f"https://{ctx.secrets('AMADEUS_HOST') or HOST}")
     cities = await _rows(
@@ -126,16 +93,6 @@ async def _offers(
     if not ids:
         return []
     return await _rows(ctx, headers, "/v3/shopping/hotel-offers", hotelIds=",".join(ids), **stay)
-
-
-def _nights(ctx: ToolContext, check_in: str, check_out: str) -> tuple[dt.date, dt.date]:
-    arrive = calendar_date(check_in, "check_in_date")
-    leave = calendar_date(check_out, "check_out_date")
-    if arrive < ctx.local_now().date() - dt.timedelta(1):  # it is still that day somewhere
-        raise InvalidInput("check_in_date is in the past. Give a day to come.")
-    if not arrive < leave <= arrive + dt.timedelta(60):
-        raise InvalidInput("check_out_date must be 1 to 60 days after check_in_date.")
-    return arrive, leave
 
 
 def _hotel(row: dict[str, Any], nights: int) -> Hotel | None:
@@ -157,14 +114,6 @@ def _hotel(row: dict[str, Any], nights: int) -> Hotel | None:
     )
 
 
-def _say(hotel: Hotel) -> str:
-    night, total = hotel["price_per_night"], hotel["price_total"]
-    cost = "no price" if night is None else f"{night:,.0f} {hotel['currency']} a night"
-    if total is not None and total != night:
-        cost += f" ({total:,.0f} in all)"
-    return f"{hotel['name']}, {cost}"
-
-
 @tool(progress="Comparing hotel prices…", slow=True, cache_s=600, timeout_s=50)
 async def get_hotel_prices(
     ctx: ToolContext,
@@ -173,7 +122,7 @@ async def get_hotel_prices(
     check_in_date: str,
     check_out_date: str,
     adults: Guests = 2,
-    sort_by: Sort = "relevance",
+    sort_by: HotelSort = "relevance",
     currency: str = "USD",
 ) -> ToolResult:
     """Find hotels in a place with their prices for given nights. Books nothing.
@@ -186,29 +135,15 @@ async def get_hotel_prices(
         sort_by: Order of the results; Amadeus knows no ratings.
         currency: ISO code of the currency for prices.
     """
-    place = location.strip()
-    if not place:
-        raise InvalidInput("location must name a city.")
-    arrive, leave = _nights(ctx, check_in_date, check_out_date)
-    money = currency.strip().upper()
+    stay = stay_of(ctx, location, check_in=check_in_date, check_out=check_out_date)
     rows = await _offers(
-        ctx, place, checkInDate=arrive.isoformat(), checkOutDate=leave.isoformat(), adults=adults,
-        currency=money, bestRateOnly=True,
+        ctx, stay.place, checkInDate=stay.arrive.isoformat(), checkOutDate=stay.leave.isoformat(),
+        adults=adults, currency=currency_code(currency), bestRateOnly=True,
     )
-    nights = (leave - arrive).days
-    hotels = [hotel for row in rows if (hotel := _hotel(row, nights))]
+    hotels = [hotel for row in rows if (hotel := _hotel(row, stay.nights))]
     if sort_by == "price":
         hotels.sort(key=lambda hotel: hotel["price_per_night"] or 0)
-    hotels.sort(key=lambda hotel: hotel["price_per_night"] is None)
-    stay = f"in {place} from {spoken_date(arrive)} to {spoken_date(leave)}"
-    told = "; ".join(_say(hotel) for hotel in hotels[:3])
-    return ToolResult(
-        response_type="hotel_prices",
-        data={
-            "provider": "Amadeus", "location": place, "check_in_date": arrive.isoformat(),
-            "check_out_date": leave.isoformat(), "nights": nights,
-            "adults": adults, "hotels": hotels[:6],
-        },
-        summary=shorten(f"Hotels {stay}: {told}.", 480) if told else f"No hotel was found {stay}.",
-        sources=(Source("Amadeus", "https://developers.amadeus.com/"),),
+    return hotel_result(
+        stay, hotels, provider="Amadeus",
+        source=Source("Amadeus", "https://developers.amadeus.com/"),
     )

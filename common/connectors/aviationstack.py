@@ -26,6 +26,7 @@ from common.tools.reading import (
     integer,
     record,
     records,
+    shorten,
     spoken_date,
     text,
 )
@@ -122,21 +123,21 @@ def _wall(value: object, zone: object) -> str:
 def _call(row: dict[str, Any]) -> Call:
     zone = row.get("timezone")
     return Call(
-        airport=text(row.get("airport")), code=text(row.get("iata")),
+        airport=shorten(text(row.get("airport")), 60), code=text(row.get("iata"))[:4],
         scheduled=_wall(row.get("scheduled"), zone), expected=_wall(row.get("estimated"), zone),
         actual=_wall(row.get("actual"), zone), delay_minutes=integer(row.get("delay")),
-        terminal=text(row.get("terminal")), gate=text(row.get("gate")),
-        baggage_claim=text(row.get("baggage")),
+        terminal=text(row.get("terminal"))[:20], gate=text(row.get("gate"))[:20],
+        baggage_claim=text(row.get("baggage"))[:20],
     )
 
 
 def _flight(row: dict[str, Any], asked: str) -> Flight:
-    airline, leave = text(record(row.get("airline")).get("name")), record(row.get("departure"))
+    airline, leave = text(record(row.get("airline")).get("name"))[:60], record(row.get("departure"))
     return Flight(
-        flight=text(record(row.get("flight")).get("iata")) or asked,
+        flight=text(record(row.get("flight")).get("iata"))[:10] or asked,
         airline="" if airline == "empty" else airline,
-        date=text(row.get("flight_date")) or text(leave.get("scheduled"))[:10],
-        status=text(row.get("flight_status")) or "unknown", departure=_call(leave),
+        date=text(row.get("flight_date"))[:10] or text(leave.get("scheduled"))[:10],
+        status=text(row.get("flight_status"))[:20] or "unknown", departure=_call(leave),
         arrival=_call(record(row.get("arrival"))),
     )
 

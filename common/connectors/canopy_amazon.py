@@ -18,7 +18,17 @@ from msgspec import Meta
 
 from common.errors import InvalidInput, NotFound, VendorRejected, VendorUnavailable
 from common.tools import Connector, Source, ToolContext, ToolResult, tool
-from common.tools.reading import integer, number, plain, record, records, shorten, text, values
+from common.tools.reading import (
+    fitting,
+    integer,
+    number,
+    plain,
+    record,
+    records,
+    shorten,
+    text,
+    values,
+)
 
 CONNECTOR = Connector(
     name="Amazon",
@@ -146,7 +156,7 @@ async def search_amazon(
     )
     rows = records(record((found or {}).get("productResults")).get("results"))
     products = [p for row in rows if (p := _product(row, shop))["asin"] and not p["advertisement"]]
-    shown = products[:limit]
+    shown = fitting(products[:limit])
     told = "; ".join(_say(product) for product in shown[:3])
     return ToolResult(
         response_type="amazon_products", data={"shop": shop, "products": shown},

@@ -20,7 +20,16 @@ from msgspec import Meta
 
 from common.errors import InvalidInput, RateLimited, VendorRejected, VendorUnavailable
 from common.tools import Connector, Source, ToolContext, ToolResult, tool
-from common.tools.reading import instant, integer, number, record, records, spoken_date, text
+from common.tools.reading import (
+    fitting,
+    instant,
+    integer,
+    number,
+    record,
+    records,
+    spoken_date,
+    text,
+)
 
 CONNECTOR = Connector(
     name="CoinMarketCap",
@@ -243,7 +252,7 @@ async def list_top_cryptos_at_coinmarketcap(
     told = "; ".join(f"{coin['name']} {_price(coin)}{_moved(coin)}" for coin in coins[:4])
     named = order.replace("_", " ")
     return _result(
-        "crypto_list", {"order": order, "currency": code, "coins": coins},
+        "crypto_list", {"order": order, "currency": code, "coins": fitting(coins)},
         f"Coins by {named}: {told}." if coins else f"CoinMarketCap has no coins in {code}.",
         *coins,
     )

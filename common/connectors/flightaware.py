@@ -120,11 +120,11 @@ def _call(row: dict[str, Any], place: dict[str, Any], side: str, way: str) -> Ca
         for kind in ("scheduled", "estimated", "actual")
     )
     return Call(
-        airport=text(place.get("name")) or text(place.get("code")),
-        code=text(place.get("code_iata")) or text(place.get("code")),
+        airport=shorten(text(place.get("name")) or text(place.get("code")), 60),
+        code=(text(place.get("code_iata")) or text(place.get("code")))[:4],
         scheduled=scheduled, expected=expected, actual=actual,
         delay_minutes=None if delay is None else round(delay / 60),
-        gate=text(row.get(f"gate_{side}")), terminal=text(row.get(f"terminal_{side}")),
+        gate=text(row.get(f"gate_{side}"))[:20], terminal=text(row.get(f"terminal_{side}"))[:20],
     )
 
 
@@ -132,13 +132,13 @@ def _flight(row: dict[str, Any]) -> Flight:
     leave = _call(row, record(row.get("origin")), "origin", "departure")
     land = _call(row, record(row.get("destination")), "destination", "arrival")
     return Flight(
-        id=text(row.get("fa_flight_id")),
-        flight=text(row.get("ident_iata")) or text(row.get("ident")),
-        airline=text(row.get("operator")), date=leave["scheduled"][:10],
+        id=text(row.get("fa_flight_id"))[:80],
+        flight=(text(row.get("ident_iata")) or text(row.get("ident")))[:10],
+        airline=text(row.get("operator"))[:40], date=leave["scheduled"][:10],
         status=shorten(text(row.get("status")), 80), cancelled=row.get("cancelled") is True,
         diverted=row.get("diverted") is True, progress_percent=integer(row.get("progress_percent")),
-        departure=leave, arrival=land, baggage_claim=text(row.get("baggage_claim")),
-        aircraft=text(row.get("aircraft_type")),
+        departure=leave, arrival=land, baggage_claim=text(row.get("baggage_claim"))[:20],
+        aircraft=text(row.get("aircraft_type"))[:20],
     )
 
 
@@ -249,11 +249,13 @@ async def get_airport_delays_at_flightaware(ctx: ToolContext, *, airport: str) -
         raise VendorUnavailable("FlightAware sent no delays. Try again in a moment.")
     rows = records(body.get("reasons"))
     reasons = [
-        {"category": text(row.get("category")), "reason": shorten(text(row.get("reason")), 200)}
+        {"category": text(row.get("category"))[:40],
+         "reason": shorten(text(row.get("reason")), 200)}
         for row in rows[:5]
     ]
     minutes = round((number(body.get("delay_secs")) or 0) / 60)
-    told = "; ".join(filter(None, (row["reason"] for row in reasons))) or text(body.get("category"))
+    told = "; ".join(filter(None, (row["reason"] for row in reasons)))
+    told = told or text(body.get("category"))[:40]
     cause = f": {told}" if told else ""
     summary = f"Delays at {code}{cause}." if status == 200 else f"No general delays at {code} now."
     return _result(

@@ -108,7 +108,7 @@ def _mail(ctx: ToolContext, message: dict[str, Any]) -> Mail:
     sent = from_unix((number(message.get("internalDate")) or 0) / 1000)
     zone = ctx.local_now().tzinfo
     return Mail(
-        id=text(message.get("id")), thread_id=text(message.get("threadId")),
+        id=text(message.get("id"))[:64], thread_id=text(message.get("threadId"))[:64],
         sender=shorten(_header(message, "From"), 100) or "unknown sender",
         subject=shorten(_header(message, "Subject"), 140) or "(no subject)",
         date=sent.astimezone(zone).isoformat(timespec="minutes") if sent else "",

@@ -24,6 +24,7 @@ from common.errors import InvalidInput, NotFound, VendorUnavailable
 from common.tools import Connector, Source, ToolContext, ToolResult, tool
 from common.tools.reading import (
     calendar_date,
+    fitting,
     instant,
     plain,
     record,
@@ -143,14 +144,14 @@ def _event(ctx: ToolContext, row: dict[str, Any]) -> Event:
     entries = records(record(row.get("conferenceData")).get("entryPoints"))
     video = (text(item.get("uri")) for item in entries if item.get("entryPointType") == "video")
     return Event(
-        id=text(row.get("id")), title=shorten(plain(row.get("summary")), 120) or "(no title)",
+        id=text(row.get("id"))[:300], title=shorten(plain(row.get("summary")), 120) or "(no title)",
         start=start, end=end, all_day=whole, location=shorten(text(row.get("location")), 120),
         description=shorten(plain(row.get("description")), 160),
         attendees=[
             shorten(f"{text(person.get('email'))} ({text(person.get('responseStatus'))})", 80)
             for person in people if person.get("self") is not True
         ][:6],
-        video_url=text(row.get("hangoutLink")) or next(video, ""),
+        video_url=(text(row.get("hangoutLink")) or next(video, ""))[:200],
         url=shorten(text(row.get("htmlLink")), 200),
     )
 
@@ -206,9 +207,7 @@ async def get_google_calendar_events(
         row for row in records(body["items"])
         if row.get("status") != "cancelled" and row.get("eventType") not in HIDDEN
     ]
-    events = [_event(ctx, row) for row in rows[:limit]]
-    while len(str(events).encode()) > 5000:
-        events.pop()
+    events = fitting([_event(ctx, row) for row in rows[:limit]])
     told = "; ".join(f"{event['title']}, {_when(event)}" for event in events[:4])
     days = spoken_date(begin.date())
     days += f" to {spoken_date(last)}" if last != begin.date() else ""

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from common.errors import InvalidInput, VendorUnavailable
 from common.tools import Connector, Source, ToolContext, ToolResult, tool
-from common.tools.reading import record, records, shorten, text
+from common.tools.reading import fitting, record, records, shorten, text
 
 _SCOPE = "https://www.googleapis.com/auth/"
 READ, OTHERS = f"{_SCOPE}contacts.readonly", f"{_SCOPE}contacts.other.readonly"
@@ -77,7 +77,7 @@ def _contact(row: dict[str, Any], saved: bool) -> Contact:
         ][:3]
 
     return Contact(
-        id=text(row.get("resourceName")), name=shorten(first("names", "displayName"), 80),
+        id=text(row.get("resourceName"))[:60], name=shorten(first("names", "displayName"), 80),
         emails=several("emailAddresses"), phones=several("phoneNumbers"),
         organization=shorten(first("organizations", "name"), 80), saved=saved,
     )
@@ -133,7 +133,7 @@ def _result(asked: str, people: list[Contact]) -> ToolResult:
     people = [person for person in people if person["emails"] or person["phones"] or person["name"]]
     told = "; ".join(_say(person) for person in people[:3])
     return ToolResult(
-        response_type="contact_list", data={"asked": asked, "contacts": people},
+        response_type="contact_list", data={"asked": asked, "contacts": fitting(people)},
         summary=shorten(f"{told}." if told else f"Nobody called {asked} was found.", 480),
         sources=(Source("Google Contacts", "https://contacts.google.com/"),), untrusted=True,
     )

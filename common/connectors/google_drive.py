@@ -24,7 +24,16 @@ from msgspec import Meta
 from common.egress import Reply
 from common.errors import InvalidInput, NotFound, VendorRejected, VendorUnavailable
 from common.tools import Connector, Source, ToolContext, ToolResult, tool
-from common.tools.reading import instant, record, records, shorten, spoken_date, text, values
+from common.tools.reading import (
+    fitting,
+    instant,
+    record,
+    records,
+    shorten,
+    spoken_date,
+    text,
+    values,
+)
 
 _SCOPE = "https://www.googleapis.com/auth/"
 READ, FILE = f"{_SCOPE}drive.readonly", f"{_SCOPE}drive.file"
@@ -104,9 +113,10 @@ def _file(row: dict[str, Any]) -> File:
     target = text(record(row.get("shortcutDetails")).get("targetId"))
     owner = next((text(person.get("displayName")) for person in records(row.get("owners"))), "")
     return File(
-        id=target or text(row.get("id")), name=shorten(text(row.get("name")), 120) or "(no name)",
-        kind=kind.removeprefix(GOOGLE), modified=f"{changed:%Y-%m-%d}" if changed else "",
-        owner=shorten(owner, 60), url=text(row.get("webViewLink")),
+        id=(target or text(row.get("id")))[:120],
+        name=shorten(text(row.get("name")), 120) or "(no name)",
+        kind=kind.removeprefix(GOOGLE)[:80], modified=f"{changed:%Y-%m-%d}" if changed else "",
+        owner=shorten(owner, 60), url=text(row.get("webViewLink"))[:300],
     )
 
 
@@ -144,7 +154,7 @@ async def search_google_docs_by_name_or_content(
     )
     if not isinstance(body.get("files"), list):
         raise VendorUnavailable("Google Drive sent no files. Try again in a moment.")
-    files = [_file(row) for row in records(body["files"])][:limit]
+    files = fitting([_file(row) for row in records(body["files"])][:limit])
     told = "; ".join(_say(file) for file in files[:4])
     return ToolResult(
         response_type="file_list", data={"query": wanted, "files": files},
@@ -181,11 +191,12 @@ async def read_google_doc(
     if reply.headers.get("content-type", "").startswith("text/html"):
         raise VendorUnavailable("Google Drive sent no text. Try again in a moment.")
     whole = reply.text().lstrip("\ufeff").replace("\r\n", "\n").strip()
-    shown = shorten(whole[offset : offset + SHOWN], SHOWN)
+    page = whole[offset : offset + SHOWN]
+    shown = shorten(page, SHOWN)
     while len(json.dumps(shown, ensure_ascii=False).encode()) > SHOWN + 600:
         shown = shorten(shown, len(shown.encode()) - 300)
     start = shorten(" ".join(shown.split()), 260)
-    end = offset + len(shown.removesuffix("…"))
+    end = offset + len(shown) - (shown != page)  # the mark of a cut is not the file's
     return ToolResult(
         response_type="document",
         data={**file, "text": shown, "offset": offset, "characters": len(whole),
@@ -264,14 +275,13 @@ async def read_google_sheet(
     if "range" not in body and "values" not in body:
         raise VendorUnavailable("Google Sheets sent no cells. Try again in a moment.")
     rows = [[shorten(text(cell), 80) for cell in values(row)] for row in values(body.get("values"))]
-    shown = rows
-    while len(json.dumps(shown, ensure_ascii=False).encode()) > SHOWN:
-        shown = shown[:-1]
+    shown = fitting(rows)
     head = ", ".join(filter(None, shown[0])) if shown else ""
     count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
     return ToolResult(
         response_type="sheet",
-        data={"id": key, "range": text(body.get("range")), "rows": shown, "row_count": len(rows)},
+        data={"id": key, "range": text(body.get("range"))[:120], "rows": shown,
+              "row_count": len(rows)},
         summary=shorten(f"{count}, beginning {head or 'blank'}." if rows
                         else "Those cells are empty.", 300),
         sources=(Source("Google Sheet", f"https://docs.google.com/spreadsheets/d/{key}/edit"),),
@@ -298,7 +308,7 @@ async def append_google_sheet_rows(
         ctx, "POST", f"{base}:append", scope=SHEETS, json={"values": rows},
         params={"valueInputOption": "RAW", "insertDataOption": "INSERT_ROWS"},
     )
-    updated = text(record(made.get("updates")).get("updatedRange"))
+    updated = text(record(made.get("updates")).get("updatedRange"))[:120]
     count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
     return ToolResult(
         response_type="sheet_changed", data={"id": key, "range": updated, "rows": len(rows)},

@@ -10,25 +10,15 @@ Every uncached search is billed. Quirks seen in November 2026:
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import Annotated, Any, Literal, TypeAlias, TypedDict
+from typing import Any
 from urllib.parse import quote
 
-from msgspec import Meta
-
-from common.errors import InvalidInput, VendorUnavailable
+from common.errors import InvalidInput, VendorRejected, VendorUnavailable
 from common.tools import Connector, Source, ToolContext, ToolResult, tool
-from common.tools.reading import (
-    calendar_date,
-    integer,
-    number,
-    record,
-    records,
-    shorten,
-    spoken_date,
-    text,
-    values,
-)
+from common.tools.flights import currency_code
+from common.tools.hotels import Guests, Hotel, HotelSort, hotel_result, stay_of
+from common.tools.reading import integer, number, record, records, shorten, text, values
+from common.tools.serpapi import serpapi
 
 CONNECTOR = Connector(
     name="Google Hotels",
@@ -52,57 +42,23 @@ CONNECTOR = Connector(
     attribution="Hotel prices from Google Hotels",
 )
 
-API = "https://serpapi.com/search"
 SORTS = {"relevance": None, "price": 3, "rating": 8}
 
-Guests: TypeAlias = Annotated[int, Meta(ge=1, le=9)]
-Sort: TypeAlias = Literal["relevance", "price", "rating"]
 
-
-class Hotel(TypedDict):
-    """A hotel; prices are in `currency`, None when sold out; `rating` is of 5."""
-
-    name: str
-    price_per_night: float | None
-    price_total: float | None
-    currency: str
-    rating: float | None
-    review_count: int | None
-    stars: int | None
-    amenities: list[str]
-    latitude: float | None
-    longitude: float | None
-    id: str
-    url: str
-
-
-async def _search(ctx: ToolContext, **params: Any) -> dict[str, Any]:
-    key = ctx.secret("SERPAPI_API_KEY")
-    reply = await ctx.http.get(
-        API, params={"engine": "google_hotels", **params, "api_key": key, "hl": "en"},
-        timeout_s=40, expect=(400,),
-    )
-    body = record(reply.json())
-    problem = text(body.get("error"))
-    if reply.status == 400:
-        raise InvalidInput("Google Hotels did not accept the search. Check the place and days.")
-    if "returned any results" in problem:
-        return {"properties": []}
-    if not problem and "properties" not in body and text(body.get("name")):
-        return {"properties": [body]}
-    if problem or "properties" not in body:
+async def _search(ctx: ToolContext, **params: Any) -> list[dict[str, Any]]:
+    try:
+        body = await serpapi(ctx, "google_hotels", timeout_s=40, hl="en", **params)
+    except VendorRejected as err:
+        if err.vendor_status is not None:
+            raise
+        raise InvalidInput(
+            "Google Hotels did not accept the search. Check the place and the days."
+        ) from err
+    if "properties" not in body and text(body.get("name")):
+        return [body]
+    if body and "properties" not in body:
         raise VendorUnavailable("Google Hotels sent no prices. Try again in a moment.")
-    return body
-
-
-def _nights(ctx: ToolContext, check_in: str, check_out: str) -> tuple[dt.date, dt.date]:
-    arrive = calendar_date(check_in, "check_in_date")
-    leave = calendar_date(check_out, "check_out_date")
-    if arrive < ctx.local_now().date() - dt.timedelta(1):  # it is still that day somewhere
-        raise InvalidInput("check_in_date is in the past. Give a day to come.")
-    if not arrive < leave <= arrive + dt.timedelta(60):
-        raise InvalidInput("check_out_date must be 1 to 60 days after check_in_date.")
-    return arrive, leave
+    return records(body.get("properties"))
 
 
 def _rate(value: object) -> float | None:
@@ -123,15 +79,6 @@ def _hotel(row: dict[str, Any], currency: str) -> Hotel:
     )
 
 
-def _say(hotel: Hotel) -> str:
-    night, total = hotel["price_per_night"], hotel["price_total"]
-    cost = "no price" if night is None else f"{night:,.0f} {hotel['currency']} a night"
-    if total is not None and total != night:
-        cost += f" ({total:,.0f} in all)"
-    rated = f", rated {hotel['rating']:g} of 5" if hotel["rating"] else ""
-    return f"{hotel['name']}, {cost}{rated}"
-
-
 @tool(progress="Comparing hotel prices…", slow=True, cache_s=600, timeout_s=50)
 async def get_hotel_prices(
     ctx: ToolContext,
@@ -140,7 +87,7 @@ async def get_hotel_prices(
     check_in_date: str,
     check_out_date: str,
     adults: Guests = 2,
-    sort_by: Sort = "relevance",
+    sort_by: HotelSort = "relevance",
     currency: str = "USD",
 ) -> ToolResult:
     """Find hotels in a place with their prices for given nights. Books nothing.
@@ -153,29 +100,15 @@ async def get_hotel_prices(
         sort_by: Order of the results.
         currency: ISO code of the currency for prices.
     """
-    place = location.strip()
-    if not place:
-        raise InvalidInput("location must name a city, a district or a landmark.")
-    arrive, leave = _nights(ctx, check_in_date, check_out_date)
-    money = currency.strip().upper()
-    body = await _search(
+    stay = stay_of(ctx, location, check_in=check_in_date, check_out=check_out_date)
+    place, money = stay.place, currency_code(currency)
+    rows = await _search(
         ctx, q=place if "hotel" in place.lower() else f"{place} hotels",
-        check_in_date=arrive.isoformat(), check_out_date=leave.isoformat(), adults=adults,
-        currency=money, sort_by=SORTS[sort_by],
+        check_in_date=stay.arrive.isoformat(), check_out_date=stay.leave.isoformat(),
+        adults=adults, currency=money, sort_by=SORTS[sort_by],
     )
-    hotels = [_hotel(row, money) for row in records(body["properties"]) if text(row.get("name"))]
-    hotels.sort(key=lambda hotel: hotel["price_per_night"] is None)
-    stay = f"in {place} from {spoken_date(arrive)} to {spoken_date(leave)}"
-    told = "; ".join(_say(hotel) for hotel in hotels[:3])
-    return ToolResult(
-        response_type="hotel_prices",
-        data={
-            "provider": "Google Hotels", "location": place, "check_in_date": arrive.isoformat(),
-            "check_out_date": leave.isoformat(), "nights": (leave - arrive).days,
-            "adults": adults, "hotels": hotels[:6],
-        },
-        summary=shorten(f"Hotels {stay}: {told}.", 480) if told else f"No hotel was found {stay}.",
-        sources=(
-            Source("Google Hotels", f"https://www.google.com/travel/search?q={quote(place)}"),
-        ),
+    url = f"https://www.google.com/travel/search?q={quote(place)}"
+    return hotel_result(
+        stay, (_hotel(row, money) for row in rows if text(row.get("name"))),
+        provider="Google Hotels", source=Source("Google Hotels", url),
     )

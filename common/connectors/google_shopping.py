@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from common.errors import InvalidInput
 from common.tools import Connector, Source, ToolContext, ToolResult, tool
-from common.tools.reading import integer, number, plain, records, shorten, text
+from common.tools.reading import fitting, integer, number, plain, records, shorten, text
 from common.tools.serpapi import serpapi
 
 CONNECTOR = Connector(
@@ -124,7 +124,8 @@ async def get_google_products(
         ctx, "google_shopping", q=query.strip(), gl="uk" if where == "gb" else where, hl="en",
         min_price=min_price, max_price=max_price, sort_by=SORTS[sort_by],
     )
-    offers = [offer for row in _rows(body) if (offer := _offer(row))["title"]][:limit]
+    offers = [offer for row in _rows(body) if (offer := _offer(row))["title"]]
+    offers = fitting(offers[:limit])
     told = "; ".join(
         ", ".join(filter(None, (
             shorten(offer["title"], 70), offer["price_shown"] or "no price", offer["condition"],

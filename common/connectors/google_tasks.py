@@ -18,7 +18,16 @@ from msgspec import Meta
 
 from common.errors import InvalidInput, NotFound, VendorUnavailable
 from common.tools import Connector, Source, ToolContext, ToolResult, tool
-from common.tools.reading import calendar_date, instant, record, records, shorten, spoken_date, text
+from common.tools.reading import (
+    calendar_date,
+    fitting,
+    instant,
+    record,
+    records,
+    shorten,
+    spoken_date,
+    text,
+)
 
 CONNECTOR = Connector(
     name="Google Tasks",
@@ -81,7 +90,7 @@ def _id(value: str, field: str) -> str:
 
 def _task(row: dict[str, Any], list_id: str) -> Task:
     return Task(
-        id=text(row.get("id")), list_id=list_id,
+        id=text(row.get("id"))[:120], list_id=list_id,
         title=shorten(text(row.get("title")), 120) or "(no title)", due=text(row.get("due"))[:10],
         notes=shorten(text(row.get("notes")), 120), done=row.get("status") == "completed",
     )
@@ -119,14 +128,12 @@ async def list_google_tasks(
     lists = await _call(ctx, "GET", "/users/@me/lists", maxResults=20)
     tasks = [_task(row, list_id) for row in records(body.get("items"))]
     tasks.sort(key=lambda task: (task["done"], not task["due"], task["due"]))
-    shown = tasks[:limit]
-    while len(str(shown).encode()) > 4500:
-        shown.pop()
+    shown = fitting(tasks[:limit])
     told = "; ".join(_say(task) for task in shown[:5])
     return ToolResult(
         response_type="task_list",
         data={"tasks": shown, "total": len(tasks), "lists": [
-            {"id": text(row.get("id")), "title": shorten(text(row.get("title")), 60)}
+            {"id": text(row.get("id"))[:120], "title": shorten(text(row.get("title")), 60)}
             for row in records(lists.get("items"))[:8]
         ]},
         summary=shorten(f"To do: {told}." if told else "There is nothing to do in that list.", 480),

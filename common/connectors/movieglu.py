@@ -22,6 +22,7 @@ from common.errors import InvalidInput, VendorRejected, VendorUnavailable
 from common.tools import Connector, Source, ToolContext, ToolResult, tool
 from common.tools.reading import (
     calendar_date,
+    fitting,
     integer,
     number,
     plain,
@@ -70,7 +71,7 @@ async def _get(
 ) -> dict[str, Any]:
     """Return the answer, {} where there is nothing."""
     headers = {
-        "client": ctx.secret("MOVIEGLU_CLIENT"), "x-api-key": ctx.secret("MOVIEGLU_API_KEY"),
+        "x-api-key": ctx.secret("MOVIEGLU_API_KEY"), "client": ctx.secret("MOVIEGLU_CLIENT"),
         "authorization": ctx.secret("MOVIEGLU_AUTHORIZATION"), "territory": _territory(ctx),
         "api-version": "v200",
         "device-datetime": ctx.local_now().strftime("%Y-%m-%dT%H:%M:%S.000"),
@@ -158,8 +159,8 @@ def _result(kind: str, data: Any, summary: str) -> ToolResult:
 
 def _films(rows: list[dict[str, Any]], nothing: str) -> ToolResult:
     films = [film for row in rows if (film := _film(row))["name"]]
-    told = "; ".join(f"{f['name']}{f[r] and f', {f[r]}'}" for f in films[:6] for r in ["age_rating"])
-    return _result("films", {"films": films}, f"Films: {told}." if films else nothing)
+    told = "; ".join(", ".join(filter(None, (f["name"], f["age_rating"]))) for f in films[:6])
+    return _result("films", {"films": fitting(films)}, f"Films: {told}." if films else nothing)
 
 
 def _cinemas(rows: list[dict[str, Any]], nothing: str) -> ToolResult:
@@ -253,15 +254,15 @@ async def get_theater_showtimes_near_location(
         sort="popularity",
     )
     name = plain(record(body.get("cinema")).get("cinema_name"))
+    rows = records(body.get("films"))[:12]
     films = [
         {"film_id": integer(row.get("film_id")), "name": plain(row.get("film_name")),
          "times": _times(row)}
-        for row in records(body.get("films"))[:12]
+        for row in rows
     ]
-    told = "; ".join(f"{film['name']} {_say_times(_times(row))}" for film, row in
-                     zip(films[:4], records(body.get("films")), strict=False))
+    told = "; ".join(f"{plain(r.get('film_name'))} {_say_times(_times(r))}" for r in rows[:4])
     return _result(
-        "theater_showtimes", {"theater": name, "date": day.isoformat(), "films": films},
+        "theater_showtimes", {"theater": name, "date": day.isoformat(), "films": fitting(films)},
         f"{name} on {spoken_date(day)}: {told}." if films
         else f"No showtimes were found there on {spoken_date(day)}.",
     )
@@ -296,7 +297,7 @@ async def get_film_showtimes_near_location(
     return _result(
         "film_showtimes",
         {"film": name, "date": day.isoformat(),
-         "theaters": [{**_cinema(row), "times": _times(row)} for row in rows]},
+         "theaters": fitting([{**_cinema(row), "times": _times(row)} for row in rows])},
         f"{name} on {spoken_date(day)}: {told}." if rows
         else f"No showing was found nearby on {spoken_date(day)}.",
     )

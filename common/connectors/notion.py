@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from common.errors import InvalidInput, NotFound, VendorUnavailable
 from common.tools import Connector, Source, ToolContext, ToolResult, tool
-from common.tools.reading import instant, record, records, shorten, spoken_date, text
+from common.tools.reading import fitting, instant, record, records, shorten, spoken_date, text
 
 CONNECTOR = Connector(
     name="Notion",
@@ -90,10 +90,10 @@ def _page(row: dict[str, Any]) -> Page:
     titles = (_words(record(p).get("title")) for p in properties if record(p).get("title"))
     changed = instant(row.get("last_edited_time"))
     return Page(
-        id=text(row.get("id")),
+        id=text(row.get("id"))[:40],
         title=shorten(next(titles, "") or _words(row.get("title")), 120) or "(no title)",
-        kind=text(row.get("object")), edited=f"{changed:%Y-%m-%d}" if changed else "",
-        url=text(row.get("url")),
+        kind=text(row.get("object"))[:20], edited=f"{changed:%Y-%m-%d}" if changed else "",
+        url=text(row.get("url"))[:300],
     )
 
 
@@ -143,7 +143,7 @@ async def search_notion(
         for page in pages[:4]
     )
     return ToolResult(
-        response_type="page_list", data={"query": query, "pages": pages[:limit]},
+        response_type="page_list", data={"query": query, "pages": fitting(pages[:limit])},
         summary=shorten(f"In Notion: {told}." if told else
                         f"Notion has no shared page titled {query}.", 480),
         sources=tuple(_source(page) for page in pages[:5])

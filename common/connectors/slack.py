@@ -31,7 +31,7 @@ from common.errors import (
     VendorUnavailable,
 )
 from common.tools import Connector, Source, ToolContext, ToolResult, tool
-from common.tools.reading import from_unix, record, records, shorten, spoken_date, text
+from common.tools.reading import fitting, from_unix, record, records, shorten, spoken_date, text
 
 CONNECTOR = Connector(
     name="Slack",
@@ -129,8 +129,7 @@ def _when(message: Message) -> str:
 
 
 def _listed(kind: str, messages: list[Message], nothing: str) -> ToolResult:
-    while len(str(messages).encode()) > 4600:
-        messages.pop()
+    messages = fitting(messages)
     told = "; ".join(
         f"{m['author']}{_when(m)}: {shorten(' '.join(m['text'].split()), 100)}"
         for m in messages[:3]
@@ -188,7 +187,7 @@ async def list_slack_channels(ctx: ToolContext, *, name: str | None = None) -> T
         if not cursor:
             break
     rows = [
-        {"id": text(row.get("id")), "name": text(row.get("name")),
+        {"id": text(row.get("id"))[:20], "name": text(row.get("name"))[:80],
          "topic": shorten(_readable(record(row.get("topic")).get("value")), 80),
          "member": row.get("is_member") is True}
         for row in found
@@ -197,7 +196,7 @@ async def list_slack_channels(ctx: ToolContext, *, name: str | None = None) -> T
     rows.sort(key=lambda row: (row["name"] != wanted, not row["member"], str(row["name"])))
     told = ", ".join(f"#{row['name']}" for row in rows[:10])
     return ToolResult(
-        response_type="slack_channels", data={"channels": rows[:25], "total": len(rows)},
+        response_type="slack_channels", data={"channels": fitting(rows[:25]), "total": len(rows)},
         summary=shorten(f"Slack channels: {told}.", 400) if told else "No such channel in Slack.",
         sources=(APP,), untrusted=True,
     )
@@ -258,9 +257,10 @@ def _person(value: object) -> dict[str, str]:
     profile = record(row.get("profile"))
     names = (profile.get("real_name"), row.get("real_name"), row.get("name"))
     return {
-        "id": text(row.get("id")), "name": next(filter(None, map(text, names)), "someone"),
-        "title": shorten(text(profile.get("title")), 80), "email": text(profile.get("email")),
-        "time_zone": text(row.get("tz")),
+        "id": text(row.get("id"))[:20],
+        "name": shorten(next(filter(None, map(text, names)), "someone"), 80),
+        "title": shorten(text(profile.get("title")), 80), "email": text(profile.get("email"))[:80],
+        "time_zone": text(row.get("tz"))[:40],
     }
 
 
@@ -288,8 +288,10 @@ async def find_slack_user(ctx: ToolContext, *, name: str) -> ToolResult:
                 people.append(_person(row))
     told = "; ".join(", ".join(filter(None, (p["name"], p["title"]))) for p in people[:4])
     return ToolResult(
-        response_type="slack_people", data={"people": people[:10]},
-        summary=shorten(f"On Slack: {told}." if told else f"Slack knows nobody called {name}.", 400),
+        response_type="slack_people", data={"people": fitting(people[:10])},
+        summary=shorten(
+            f"On Slack: {told}." if told else f"Slack knows nobody called {name}.", 400
+        ),
         sources=(APP,), untrusted=True,
     )
 
@@ -318,6 +320,6 @@ async def send_slack_message(
     body = await _call(ctx, "chat.postMessage", json=post)
     return ToolResult(
         response_type="slack_message_sent",
-        data={"channel_id": text(body.get("channel")) or channel, "ts": text(body.get("ts"))},
+        data={"channel_id": channel, "ts": text(body.get("ts"))[:40]},
         summary="The message is posted on Slack.", sources=(APP,),
     )

@@ -24,6 +24,7 @@ from common.tools import Connector, Source, ToolContext, ToolResult, tool
 from common.tools.places import REGIONS
 from common.tools.reading import (
     calendar_date,
+    fitting,
     integer,
     number,
     plain,
@@ -220,7 +221,7 @@ async def _events(ctx: ToolContext, limit: int, nothing: str, **params: Any) -> 
     unique: dict[tuple[str, str, str], Event] = {}
     for event in map(_event, rows):
         unique.setdefault((event["name"].lower(), event["venue"], event["date"]), event)
-    found = list(unique.values())[:limit]
+    found = fitting(list(unique.values())[:limit])
     told = "; ".join(map(_say, found[:3]))
     return _result(
         "ticketmaster_events", {"events": found}, f"On Ticketmaster: {told}." if found else nothing,
@@ -301,7 +302,7 @@ async def find_ticketmaster_venues_near_location(
     city = text(place.pop("city", ""))  # venues cannot be searched by city: its name is a keyword
     words = " ".join(filter(None, ((keyword or "").strip(), city)))
     rows = await _list(ctx, "venues", limit, keyword=words or None, **place)
-    found = [_venue(row) for row in rows][:limit]
+    found = fitting([_venue(row) for row in rows][:limit])
     told = "; ".join(f"{venue['name']}, {venue['city']}" for venue in found[:4])
     return _result(
         "ticketmaster_venues", {"venues": found},

@@ -18,6 +18,7 @@ from msgspec import Meta
 from common.errors import InvalidInput, NotFound, VendorUnavailable
 from common.tools import Connector, Source, ToolContext, ToolResult, tool
 from common.tools.reading import (
+    fitting,
     instant,
     integer,
     record,
@@ -106,7 +107,7 @@ def _due(ctx: ToolContext, value: object) -> str:
 def _task(ctx: ToolContext, row: dict[str, Any]) -> Task:
     due = record(row.get("due"))
     return Task(
-        id=text(row.get("id")), title=shorten(text(row.get("content")), 120) or "(no title)",
+        id=text(row.get("id"))[:40], title=shorten(text(row.get("content")), 120) or "(no title)",
         due=_due(ctx, due.get("date")),
         repeats=shorten(text(due.get("string")), 60) if due.get("is_recurring") is True else "",
         priority=5 - min(4, max(1, integer(row.get("priority")) or 1)),
@@ -147,9 +148,7 @@ async def list_todoist_tasks(
         raise VendorUnavailable("Todoist sent no tasks. Try again in a moment.")
     tasks = [_task(ctx, row) for row in records(body["results"])]
     tasks.sort(key=lambda task: (not task["due"], task["due"][:10], task["priority"]))
-    shown = tasks[:limit]
-    while len(str(shown).encode()) > 4800:
-        shown.pop()
+    shown = fitting(tasks[:limit])
     told = "; ".join(_say(task) for task in shown[:5])
     return ToolResult(
         response_type="task_list",

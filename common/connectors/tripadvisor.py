@@ -21,6 +21,7 @@ from msgspec import Meta
 from common.errors import InvalidInput, NotFound, VendorUnavailable
 from common.tools import Connector, Source, ToolContext, ToolResult, tool
 from common.tools.reading import (
+    fitting,
     instant,
     integer,
     number,
@@ -164,7 +165,7 @@ async def search_tripadvisor(
     where = f" in {location}" if location else ""
     told = "; ".join(_say(place) for place in places[:3])
     return ToolResult(
-        response_type="place_list", data={"places": places},
+        response_type="place_list", data={"places": fitting(places)},
         summary=shorten(f"On Tripadvisor{where}: {told}.", 480) if told
         else f"Tripadvisor found no {query.strip()}{where}.",
         sources=tuple(source for place in places[:5] for source in _source(place)),

@@ -111,7 +111,7 @@ class FastResponsesModel(Model):
                 response.close()
                 raise
             self._let_go(response)
-        target.answered(result.output)
+        target.answered(result)
         return result
 
     def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:

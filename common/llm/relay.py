@@ -10,8 +10,9 @@ order.
 from __future__ import annotations
 
 import contextvars
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol, cast
 
 from agents import Model, ModelResponse, Usage
 
@@ -25,8 +26,8 @@ class Sink(Protocol):
     def delta(self, text: str) -> None:
         """A piece of the answer's text."""
 
-    def answered(self, output: list[Any]) -> None:
-        """A model call ended with these output items (the SDK's types)."""
+    def answered(self, response: ModelResponse) -> None:
+        """A model call ended with these output items and this usage."""
 
 
 sink: contextvars.ContextVar[Sink] = contextvars.ContextVar("sink")
@@ -45,8 +46,11 @@ class RelayModel(Model):
         """Stream the inner model to the context's sink; return the whole response."""
         target = sink.get()
         with translated():
-            response = await self._consume(self._inner.stream_response(*args, **kwargs), target)
-        target.answered(response.output)
+            stream = cast("AsyncGenerator[Any]", self._inner.stream_response(*args, **kwargs))
+            # Left early, a stream keeps its connection until somebody closes it.
+            async with aclosing(stream) as events:
+                response = await self._consume(events, target)
+        target.answered(response)
         return response
 
     def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:

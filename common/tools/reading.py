@@ -11,9 +11,16 @@ import datetime as dt
 import html
 import math
 import re
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from common.errors import InvalidInput
+
+Item = TypeVar("Item")
+
+# What a list may take of the 6 KB that a tool's result may have.
+LIST_BYTES = 4200
 
 
 def number(value: object) -> float | None:
@@ -64,11 +71,15 @@ def plain(value: object) -> str:
 
 
 def instant(value: object) -> dt.datetime | None:
-    """Return the time in ISO 8601 text, aware only where the text has an offset, or None."""
+    """Return the time in ISO 8601 text, aware only where the text has an offset, or None.
+
+    The first and the last year are None too: vendors mean "never", and no zone can hold them.
+    """
     try:
-        return dt.datetime.fromisoformat(text(value))
+        found = dt.datetime.fromisoformat(text(value))
     except ValueError:
         return None
+    return found if dt.MINYEAR < found.year < dt.MAXYEAR else None
 
 
 def from_unix(value: object) -> dt.datetime | None:
@@ -90,6 +101,17 @@ def shorten(value: str, limit: int) -> str:
     kept = raw[: limit - 3].decode(errors="ignore")
     head, _, tail = kept.rpartition(" ")
     return (head if head and len(tail) < 30 else kept).rstrip(" ,;:.") + "…"
+
+
+def fitting(items: list[Item], limit: int = LIST_BYTES) -> list[Item]:
+    """Leave out items from the end until the JSON of the others fits `limit` bytes."""
+    kept: list[Item] = []
+    for item in items:
+        limit -= len(msgspec.json.encode(item)) + 1
+        if limit < 0:
+            break
+        kept.append(item)
+    return kept
 
 
 def calendar_date(value: str, field: str) -> dt.date:

@@ -19,13 +19,15 @@ KEY = "SERPAPI_API_KEY"
 NOTHING = "returned any results"
 
 
-async def serpapi(ctx: ToolContext, engine: str, **params: str | float | None) -> dict[str, Any]:
+async def serpapi(
+    ctx: ToolContext, engine: str, *, timeout_s: float = 20, **params: str | float | None
+) -> dict[str, Any]:
     """Return the answer of `engine`; an empty mapping where Google found nothing.
 
     Raises what the client raises, and VendorUnavailable where Google's page could not be read.
     """
     asked = {"engine": engine, **params, "api_key": ctx.secret(KEY)}
-    reply = await ctx.http.get(API, params=asked, timeout_s=20, expect=(400,))
+    reply = await ctx.http.get(API, params=asked, timeout_s=timeout_s, expect=(400,))
     body = record(reply.json())
     problem = text(body.get("error"))
     if NOTHING in problem:

@@ -9,6 +9,7 @@ import sys
 from common.errors import OdaiError
 from common.settings import Settings
 from run.local import commands
+from run.local.asyncapi import asyncapi
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     add("tools", commands.tools, "print every tool as JSON")
     add("stage", commands.stage, "lay out each function as it is deployed, under build/")
     add("settings", commands.settings_table, "print the table of settings as Markdown")
+    add("asyncapi", asyncapi, "print the chat socket's AsyncAPI document")
     return parser
 
 

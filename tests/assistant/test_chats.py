@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,12 @@ class Unsure:
         self.inner = inner
         self.unsure = 0
         self.away = 0
+        self.refusals = threading.Semaphore(0)
 
     async def commit(self, *writes: Any) -> list[str]:
         if self.away:
             self.away -= 1
+            self.refusals.release()
             raise VendorUnavailable("The store is away.")
         versions = await self.inner.commit(*writes)
         if self.unsure:
@@ -322,7 +325,9 @@ def test_a_turn_ends_though_the_store_was_away_at_its_end(services: Make) -> Non
         talk = Conversation(made)
         talk.prompt("hi")
         talk.until(lambda events: text_of(events) == "one")
-        made.store.away = 5
+        made.store.away = 9
+        for _ in range(4):  # a piece of the journal is given up for now
+            assert made.store.refusals.acquire(timeout=10)
         gate.open()
         told = [event for event in talk.settled() if event["turn_id"]]
         check_turn(told)

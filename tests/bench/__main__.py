@@ -30,10 +30,11 @@ class Scope:
     crowds: tuple[int, ...]
     cold: int
     idle: int
+    paced: tuple[int, ...]
 
 
-FULL = Scope(rounds=5, crowds=(1, 50, 500), cold=40, idle=1000)
-QUICK = Scope(rounds=1, crowds=(1, 50), cold=15, idle=300)
+FULL = Scope(rounds=5, crowds=(1, 50, 500), cold=40, idle=1000, paced=(200, 1000))
+QUICK = Scope(rounds=1, crowds=(1, 50), cold=15, idle=300, paced=(200,))
 
 
 class Table:
@@ -121,24 +122,38 @@ def long_start(table: Table, scope: Scope) -> None:
 
 
 def paced(table: Table, scope: Scope) -> None:
-    """Latency on the way through, one-way, from the endpoint's clock to the client's."""
-    for number, goals in ((200, ("", "≤ 10 over")), (1000, ("", "≤ 250"))):
-        found: dict[str, dict[str, float]] = {"p50_ms": {}, "p99_ms": {}, "rate": {}, "cpu": {}}
-        for kind in KINDS:
-            if kind == "peer" and number > 200:
-                continue  # it saturates far below
-            with _serving(kind, deltas=150, interval_ms=_PACE_MS, stamp=True) as target:
-                _cost(target, sockets=1, prompts=1)
-                cost, report = _cost(target, sockets=number, prompts=1, spread=1.0)
-            found["p50_ms"][kind] = report["p50_ms"]
-            found["p99_ms"][kind] = report["p99_ms"]
-            found["rate"][kind] = report["deltas"] / report["elapsed"]
-            found["cpu"][kind] = cost / 150 * 1e6
-        name = f"{number} sockets at 20 ms"
-        table.compare(f"{name}: p50 ms", found["p50_ms"], goals[0])
-        table.compare(f"{name}: p99 ms", found["p99_ms"], goals[1])
-        table.compare(f"{name}: deltas a second", found["rate"], "", digits=0)
-        table.compare(f"{name}: CPU µs a delta, start included", found["cpu"], "")
+    """Latency on the way through, one-way, from the endpoint's clock to the client's.
+
+    Counted once all sockets have been asked, so that all stream at the same time.
+    """
+    for number, goal in ((200, "≤ 10 over"), (1000, "≤ 250")):
+        if number not in scope.paced:
+            continue
+        # The peer saturates far below a thousand.
+        kinds = KINDS if number == 200 else ("ours", "relay")
+        found = {kind: _paced(kind, number, scope.rounds) for kind in kinds}
+        for name, field, shown in (
+            ("p50 ms", "p50_ms", ""),
+            ("p99 ms", "p99_ms", goal),
+            ("deltas a second", "rate", ""),
+            ("CPU µs a delta, start included", "cpu_us", ""),
+        ):
+            values = {kind: found[kind][field] for kind in kinds}
+            table.compare(f"{number} sockets at 20 ms: {name}", values, shown)
+
+
+def _paced(kind: str, sockets: int, rounds: int) -> dict[str, float]:
+    spread = sockets / 50  # seconds; starts have a figure of their own
+    deltas = int((spread + 4.0) * 1000 / _PACE_MS)
+    reports = []
+    with _serving(kind, deltas=deltas, interval_ms=_PACE_MS, stamp=True) as target:
+        _cost(target, sockets=1, prompts=1)
+        for _ in range(rounds):
+            cost, report = _cost(target, sockets=sockets, prompts=1, spread=spread)
+            report["cpu_us"] = cost / deltas * 1e6
+            reports.append(report)
+    fields = ("p50_ms", "p99_ms", "rate", "cpu_us")
+    return {field: statistics.median(report[field] for report in reports) for field in fields}
 
 
 def first_delta(table: Table, scope: Scope) -> None:
@@ -175,8 +190,9 @@ def journal(table: Table, scope: Scope) -> None:
         with _serving("ours", deltas=_ANSWER, interval_ms=pace) as target:
             _cost(target, sockets=4, prompts=1)
             stored, chunks = _journal_bytes(target)
-        told = 4 * inside.told_bytes(_ANSWER)
-        table.only(f"journal bytes ÷ events' bytes, {name}", f"{stored / told:.2f}", "≤ 1.3")
+        events, text = inside.told_bytes(_ANSWER)
+        table.only(f"journal bytes ÷ events' bytes, {name}", f"{stored / events / 4:.2f}", "≤ 1.3")
+        table.only(f"journal bytes ÷ bare text, {name}", f"{stored / text / 4:.2f}")
         table.only(f"journal chunks a turn, {name}", f"{chunks / 4:.1f}")
 
 

@@ -64,9 +64,12 @@ def router_us() -> float:
     return statistics.median(times) * 1e6
 
 
-def told_bytes(deltas: int) -> int:
-    """Return the bytes that a turn of the endpoint's default text tells: one event a delta."""
-    words = ["The", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog.", ""][:-1]
+def told_bytes(deltas: int) -> tuple[int, int]:
+    """Return what a turn of the endpoint's default text tells, in bytes: as events, as bare text.
+
+    An event counts as one delta without its envelope (ids and numbers); other events do not count.
+    """
+    words = ["The ", "quick ", "brown ", "fox ", "jumps ", "over ", "the ", "lazy ", "dog. "]
     event = {"type": "raw_response_event", "delta": "", "current_agent": "ODAI"}
-    text = sum(len(words[number % len(words)]) + 1 for number in range(deltas))
-    return text + deltas * len(msgspec.json.encode(event))
+    text = sum(len(words[number % len(words)]) for number in range(deltas))
+    return text + deltas * len(msgspec.json.encode(event)), text

@@ -127,6 +127,8 @@ class Crowd:
     def __init__(self, sockets: int, prompt: str) -> None:
         self.prompt = prompt.encode()
         self.answers = 0
+        self.steady_from = 0  # on the monotonic clock; latencies count from here on
+        self._last = 0
         self._sockets = sockets
         self._opened = self._finished = 0
         self._latencies: list[int] = []
@@ -156,7 +158,10 @@ class Crowd:
         now = time.monotonic_ns()
         stamps = _STAMP.findall(payload.partition(_DELTAS_END)[0])
         self._deltas += len(stamps)
-        self._latencies += [now - int(stamp) for stamp in stamps]
+        for stamp in map(int, stamps):
+            if stamp >= self.steady_from:
+                self._latencies.append(now - stamp)
+                self._last = now
         if asked_at:
             self._first.append(now - asked_at)
 
@@ -173,6 +178,7 @@ class Crowd:
             "elapsed": elapsed,
             "answers": self.answers,
             "deltas": self._deltas,
+            "rate": len(latencies) / max(1e-3, (self._last - self.steady_from) / 1e9),
             "p50_ms": latencies[len(latencies) // 2] / 1e6,
             "p99_ms": latencies[int(len(latencies) * 0.99)] / 1e6,
             "first_ms": statistics.median(self._first) / 1e6 if self._first else 0.0,
@@ -207,6 +213,7 @@ async def _run(options: argparse.Namespace) -> None:
             while crowd._finished < number and not crowd._problem:
                 await asyncio.sleep(0.002)
     elif options.prompts:
+        crowd.steady_from = time.monotonic_ns() + int(options.spread * 1e9)
         for number, socket in enumerate(sockets):
             loop.call_later(options.spread * number / len(sockets), socket.ask, options.prompts)
     if options.prompts:

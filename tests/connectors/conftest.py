@@ -142,6 +142,7 @@ class Replay:
             now=case.get("now", NOW),
             location=case.get("location"),
             timezone=case.get("timezone", "UTC"),
+            address=case.get("address", ""),
         )
 
     def failing(self, tool: str, arguments: Mapping[str, Any], response: dict[str, Any]) -> Outcome:

@@ -90,3 +90,9 @@ def test_a_wrong_date_names_its_argument() -> None:
     assert reading.calendar_date(" 2026-11-23 ", "date") == dt.date(2026, 11, 23)
     with pytest.raises(InvalidInput, match="date must be a date such as"):
         reading.calendar_date("tomorrow", "date")
+
+
+def test_a_list_is_cut_to_what_fits() -> None:
+    """A long list loses its last items, not its place in the answer."""
+    assert reading.fitting(["aaaa", "bbbb", "cccc"], 14) == ["aaaa", "bbbb"]
+    assert reading.fitting([], 5) == []

@@ -102,8 +102,8 @@ class Told:
     def delta(self, text: str) -> None:
         self.calls.append(text)
 
-    def answered(self, output: list[Any]) -> None:
-        self.calls.append(output)
+    def answered(self, response: ModelResponse) -> None:
+        self.calls.append(response.output)
 
 
 class Chunks:

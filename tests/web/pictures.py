@@ -64,7 +64,9 @@ class Camera:
         self._token = server.token("Ada")
 
     @contextmanager
-    def page(self, size: dict[str, int], *, dark: bool = False, signed_in: bool = True) -> Iterator[Page]:
+    def page(
+        self, size: dict[str, int], *, dark: bool = False, signed_in: bool = True
+    ) -> Iterator[Page]:
         """Open the page as somebody in Europe with a screen of that size."""
         phone = size is PHONE
         context = self._browser.new_context(
@@ -76,7 +78,7 @@ class Camera:
         page.set_default_timeout(SECONDS)
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+        page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
         page.goto(f"{self._server.base}/" + (f"#token={self._token}" if signed_in else ""))
         yield page
         context.close()
@@ -87,8 +89,8 @@ class Camera:
         """Write the picture `name`, once everything on the page stands still."""
         page.mouse.move(2, 2)
         page.evaluate("document.activeElement?.blur()")
-        page.evaluate("Promise.all(document.getAnimations().map(a => a.finished.catch(() => 0)))"
-                      ) if not page.query_selector(".spinner, .thinking:not([hidden])") else None
+        if not page.query_selector(".spinner, .thinking:not([hidden])"):
+            page.evaluate("Promise.allSettled(document.getAnimations().map((a) => a.finished))")
         page.screenshot(path=self._folder / f"{name}.png")
         print(name, flush=True)
 
@@ -115,9 +117,6 @@ def offline(camera: Camera) -> None:
             ask(page, WEATHER)
             ask(page, MONEY)
             camera.take(page, f"answer-{name}")
-    with camera.page(DESKTOP) as page:
-        ask(page, "Book a table for two and cancel my gym membership.")
-        camera.take(page, "offline-refuses")
 
 
 def modelled(camera: Camera, model: FakeOpenAI, gate: Gate) -> None:
@@ -192,8 +191,8 @@ def main(folder: Path = FOLDER) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     gate = Gate()
     keys: dict[str, Any] = {"OPENAI_API_KEY": "key-of-a-test", "ODAI_MODEL": "a-language-model"}
-    with tempfile.TemporaryDirectory() as data, Vendors() as vendors, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+    with tempfile.TemporaryDirectory() as data, Vendors() as vendors, sync_playwright() as chrome:
+        browser = chrome.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         server = Server(Path(data) / "offline", ODAI_EGRESS_MAP=vendors.egress_map)
         try:
             offline(Camera(browser, server, folder))

@@ -110,10 +110,11 @@ function field(value) {
     const input = h("input", { type: "number", step: "any", value });
     return { input, read: (name) => numberIn(input.value, name) };
   }
-  const text = value === null ? "" : typeof value === "object" ? JSON.stringify(value, null, 1) : value;
-  const input = text.length > LONG_TEXT || text.includes("\n")
+  const text = asText(value, "\n");
+  const input = text.length > LONG_TEXT || text.includes("\n") || isTextList(value)
     ? h("textarea", { rows: Math.min(8, Math.ceil(text.length / LONG_TEXT) + text.split("\n").length - 1), dir: "auto" }, text)
     : h("input", { type: "text", value: text, dir: "auto", autocomplete: "off" });
+  if (isTextList(value)) return { input, read: () => input.value.split("\n").map((line) => line.trim()).filter(Boolean) };
   if (value !== null && typeof value === "object") return { input, read: (name) => jsonIn(input.value, name) };
   return { input, read: () => (value === null && !input.value ? null : input.value) };
 }
@@ -137,7 +138,17 @@ function argumentList(given) {
   // Shown whole and as plain text: this is exactly what will be done.
   return h("dl", { class: "approval-arguments" }, entries.map(([name, value]) => h("div", {},
     h("dt", {}, words(name)),
-    h("dd", { dir: "auto" }, typeof value === "object" ? JSON.stringify(value, null, 1) : String(value)))));
+    h("dd", { dir: "auto" }, asText(value, ", ")))));
+}
+
+function asText(value, between) {
+  if (value === null) return "";
+  if (isTextList(value)) return value.join(between);
+  return typeof value === "object" ? JSON.stringify(value, null, 1) : String(value);
+}
+
+function isTextList(value) {
+  return Array.isArray(value) && value.length > 0 && value.every((one) => typeof one === "string" && !one.includes("\n"));
 }
 
 function words(name) {

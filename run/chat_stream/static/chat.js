@@ -278,6 +278,8 @@ export class Chat extends EventTarget {
   }
 
   follow() {
+    // What is being edited stays in sight.
+    if (this.list.querySelector(".edit-prompt")) return;
     if (this.following && !this.empty) this.scroller.scrollTop = this.scroller.scrollHeight;
   }
 

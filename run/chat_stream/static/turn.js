@@ -80,6 +80,7 @@ export class TurnView {
     this.bubble.before(form);
     box.style.height = `${Math.min(box.scrollHeight + 2, 260)}px`;
     box.focus();
+    form.scrollIntoView({ block: "center" });
   }
 
   apply(event) {

@@ -25,7 +25,7 @@ def test_fares_are_told_cheapest_first(replay: Replay) -> None:
 
 def test_no_fare_is_an_answer(replay: Replay) -> None:
     """A day without offers is told, not reported as a failure."""
-    assert replay(f"{TOOL}__empty").summary.startswith("Amadeus has none OSL to LIS")
+    assert replay(f"{TOOL}__empty").summary.startswith("Amadeus has no flights OSL to LIS")
 
 
 def test_a_refused_search_is_sent_back(replay: Replay) -> None:

@@ -35,7 +35,9 @@ def test_test_fares_are_called_so(replay: Replay) -> None:
 
 def test_no_flight_is_an_answer(replay: Replay) -> None:
     """A day without flights is told, not reported as a failure."""
-    assert replay(f"{TOOL}__empty").summary == "Duffel has none OSL to LIS on Tuesday 9 March 2027."
+    assert replay(f"{TOOL}__empty").summary == (
+        "Duffel has no flights OSL to LIS on Tuesday 9 March 2027."
+    )
 
 
 def test_a_refused_search_is_sent_back(replay: Replay) -> None:

@@ -36,7 +36,7 @@ def test_the_key_is_not_passed_on(replay: Replay) -> None:
 def test_no_flight_is_an_answer(replay: Replay) -> None:
     """A day without flights is told, not reported as a failure."""
     outcome = replay(f"{TOOL}__empty")
-    assert outcome.ok and outcome.summary.startswith("Google Flights has none from OSL to LIS")
+    assert outcome.ok and outcome.summary.startswith("Google Flights has no flights OSL to LIS")
 
 
 def test_a_city_code_is_sent_back(replay: Replay) -> None:
@@ -67,6 +67,7 @@ def test_many_offers_stay_short(replay: Replay) -> None:
         "arrival_airport": {"id": "LIS", "time": "2027-03-09 11:40"},
         "airline": "An Airline With A Long Name", "flight_number": "XX 1234",
     }
-    body = {"best_flights": [{"flights": [leg] * 4, "price": 1}] * 60}
+    rows = [{"flights": [leg] * 4, "price": 1}] * 60
+    body = {"search_metadata": {"id": "x"}, "best_flights": rows}
     outcome = replay.failing(TOOL, ARGUMENTS, {"json": body})
     assert outcome.ok and len(outcome.for_model().encode()) <= 6 * 1024

@@ -57,5 +57,6 @@ def test_many_hotels_stay_short(replay: Replay) -> None:
     """The longest list fits what the model may read."""
     row = {"name": "é" * 400, "link": "https://x.example/" + "y" * 900, "property_token": "t" * 300,
            "amenities": ["a" * 99] * 40, "rate_per_night": {"extracted_lowest": 1}}
-    outcome = replay.failing(TOOL, ARGUMENTS, {"json": {"properties": [row] * 40}})
+    body = {"search_metadata": {"id": "x"}, "properties": [row] * 40}
+    outcome = replay.failing(TOOL, ARGUMENTS, {"json": body})
     assert outcome.ok and len(outcome.for_model().encode()) <= 6 * 1024
