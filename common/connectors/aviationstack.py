@@ -115,7 +115,7 @@ def _wall(value: object, zone: object) -> str:
         return ""
     try:
         aware = found.replace(tzinfo=ZoneInfo(text(zone)))
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # it may be any text
         return f"{found:%Y-%m-%dT%H:%M}"
     return aware.isoformat(timespec="minutes")
 

@@ -101,7 +101,7 @@ async def _get(ctx: ToolContext, path: str, **params: Any) -> tuple[int, dict[st
 def _zone(place: dict[str, Any]) -> dt.tzinfo:
     try:
         return ZoneInfo(text(place.get("timezone")) or "UTC")
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # it may be any text
         return dt.UTC
 
 

@@ -26,8 +26,9 @@ class Policy:
     """What a connector's manifest allows: the vendor as a user knows it, and its hosts.
 
     A host is exact or `*.example.com` (any name below it). `server` is the address of an operator's
-    own server ("http://search:8080"), which may be private and unencrypted. `per_second` is the pace of this
-    process, `timeout_s` the whole call with its waits and retries, `max_bytes` the decoded body.
+    own server ("http://search:8080"), which may be private and unencrypted. `per_second` is the
+    pace of this process, `timeout_s` the whole call with its waits and retries, `max_bytes` the
+    decoded body.
     """
 
     name: str
