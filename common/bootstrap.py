@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from common.google_rest import GoogleRest
     from common.identity import Callers, DevelopmentTokens, Tickets, Verifier
     from common.keys import KeyWrapper
+    from common.oauth import Keeper, LinkedAccounts, Links
+    from common.oauth.endpoints import Endpoints
     from common.store import Store
     from common.tasks import Tasks
     from common.tasks.embedded import Deliver, Delivery, Response
-    from common.tools import Registry, ToolRunner
+    from common.tools import Accounts, Registry, ToolRunner
     from common.vault import Vault
 
 EMULATED_PROJECT = "odai-local"  # where the emulators keep things unless another is named
@@ -88,7 +90,52 @@ class Services:
         """Runs tools."""
         from common.tools import ToolRunner
 
-        return ToolRunner(self.registry, self.egress, secret=self.settings.secret, clock=self.clock)
+        return ToolRunner(
+            self.registry, self.egress,
+            secret=self.settings.secret, clock=self.clock, accounts_for=self.accounts_for,
+        )  # fmt: skip
+
+    def accounts_for(self, uid: str) -> Accounts:
+        """Return the linked accounts of `uid`, as tools see them."""
+        return self.keeper.of(uid)
+
+    @cached_property
+    def linked(self) -> LinkedAccounts:
+        """Keeps linked accounts."""
+        from common.oauth import LinkedAccounts
+
+        return LinkedAccounts(self.store, self.vault, clock=self.clock)
+
+    @cached_property
+    def keeper(self) -> Keeper:
+        """Keeps the tokens of linked accounts fresh."""
+        from common.oauth import Keeper
+
+        return Keeper(
+            self.linked, self._endpoints, self.audit,
+            clock=self.clock, home=self.settings.base_url,
+        )  # fmt: skip
+
+    @cached_property
+    def links(self) -> Links:
+        """Links accounts at other services."""
+        from common.oauth import Links, States
+
+        settings = self.settings
+        secure = settings.base_url.startswith("https://")
+        if settings.production and not secure:
+            raise Misconfigured("ODAI_PUBLIC_URL must be an https address to link accounts.")
+        return Links(
+            States(self.store, clock=self.clock, secure=secure), self.linked, self._endpoints,
+            clock=self.clock, home=settings.base_url, origins=settings.allowed_origins,
+            browser_map=settings.egress_map,
+        )  # fmt: skip
+
+    @cached_property
+    def _endpoints(self) -> Endpoints:
+        from common.oauth.endpoints import Endpoints
+
+        return Endpoints(self.egress, self.settings.secret)
 
     @cached_property
     def store(self) -> Store:
@@ -246,6 +293,7 @@ class Services:
         from common.assistant.orchestrator import Orchestrator
         from common.assistant.turn import Means
         from common.assistant.turns import Turns
+        from common.llm.provider import model_settings
 
         return Turns(
             chats=self.chats,
@@ -254,6 +302,7 @@ class Services:
             means=Means(self.runner, self.jobs, self.approvals, self.audit),
             events=self.events,
             clock=self.clock,
+            model_settings=model_settings(self.settings),
         )
 
     @classmethod

@@ -46,7 +46,7 @@ log = get_logger(__name__)
 # A follow-up waits for the chat's turn to end, and a job for its worker's lease: both count their
 # own attempts, and a queue that gave up before them would lose what it carries.
 _PATIENT = 100
-FOLLOW_UPS = Queue("follow-ups", per_second=50.0, max_attempts=_PATIENT, max_backoff_s=30.0)
+FOLLOW_UPS = Queue("follow-ups", per_second=50.0, max_attempts=_PATIENT, max_backoff_s=5.0)
 WORKER_PATH = "/connector_worker"
 FOLLOW_UP_PATH = "/follow_ups"
 MAX_ATTEMPTS = 5

@@ -261,11 +261,15 @@ class Hello(msgspec.Struct, tag_field="type", tag="hello", frozen=True):
 
 
 class TurnStarted(msgspec.Struct, tag_field="type", tag="turn_started", frozen=True):
-    """A turn begins; `prompt_id` repeats the id the client gave its prompt."""
+    """A turn begins; `prompt_id` repeats the id the client gave its prompt.
+
+    `replaces` names the turn that this one and all after it are forgotten for, if any.
+    """
 
     prompt: str
     message_id: str
     prompt_id: str
+    replaces: str | None = None
 
 
 class PromptQueued(msgspec.Struct, tag_field="type", tag="prompt_queued", frozen=True):

@@ -27,7 +27,7 @@ from common.assistant.chats import (
     TurnRecord,
 )
 from common.assistant.following import Following
-from common.assistant.journal import Chunk, Deltas, Entry, TurnJournal, replay
+from common.assistant.journal import RESERVE, Chunk, Deltas, Entry, TurnJournal, replay
 from common.assistant.orchestrator import Orchestrator
 from common.assistant.protocol import (
     SUBPROTOCOL,
@@ -80,12 +80,6 @@ _JOB, _APPROVAL = "job:", "approval:"  # what the ids of prompts that nobody typ
 _END_ATTEMPTS = 9  # about 25 s: a turn that cannot be closed is taken over after its lease
 Status: TypeAlias = Literal["done", "stopped", "waiting_for_approval", "failed"]
 
-_CONFIG = RunConfig(
-    tracing_disabled=True,  # the SDK's tracing would send prompts to a third party
-    model_settings=ModelSettings(include_usage=True, parallel_tool_calls=True),
-    tool_not_found_behavior="return_error_to_model",
-)
-
 
 class Turns:
     """Every live chat of this process."""
@@ -99,6 +93,7 @@ class Turns:
         means: Means,
         events: Events,
         clock: Clock,
+        model_settings: ModelSettings,
     ) -> None:
         self._chats = chats
         self._router = router
@@ -109,6 +104,11 @@ class Turns:
         self._rooms: dict[tuple[str, str], asyncio.Task[Room]] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._draining = False
+        self._config = RunConfig(
+            tracing_disabled=True,  # the SDK's tracing would send prompts to a third party
+            model_settings=model_settings,
+            tool_not_found_behavior="return_error_to_model",
+        )
         self._following = Following(chats, make_journal=self._journal, spawn=self._spawn)
 
     async def warm_up(self) -> None:
@@ -116,7 +116,9 @@ class Turns:
         self._orchestrator.build_tools()
         planner = RelayModel(OfflinePlanner(self._means.runner.registry, clock=self._clock))
         sink.set(_Silence())
-        await Runner.run(agents.Agent(name="warm-up", model=planner), "hello", run_config=_CONFIG)
+        await Runner.run(
+            agents.Agent(name="warm-up", model=planner), "hello", run_config=self._config
+        )
 
     # --- rooms and viewers ------------------------------------------------------------------
 
@@ -361,7 +363,7 @@ class Turns:
     async def _begin(self, room: Room, turn: Turn, request: Request) -> bool:
         """Store the turn's start; False where this prompt was answered before."""
         prompt, replaces = request.prompt, request.replaces
-        turn.journal.event(TurnStarted(prompt.text, turn.id, prompt.id))
+        turn.journal.event(TurnStarted(prompt.text, turn.id, prompt.id, replaces))
         chunk = turn.journal.take_unstored()
         assert chunk is not None  # it holds turn_started
         record = self._record(turn, prompt)
@@ -424,7 +426,7 @@ class Turns:
         try:
             with translated():
                 result = await Runner.run(
-                    agent, history, context=turn, max_turns=MAX_STEPS, run_config=_CONFIG
+                    agent, history, context=turn, max_turns=MAX_STEPS, run_config=self._config
                 )
         except VendorRejected as err:
             if isinstance(err.__cause__, agents.ModelRefusalError):
@@ -650,6 +652,9 @@ class Turns:
             known = bool(turns) and turns[0].id == cursor.turn_id
             entries, _ = await self._chats.entries(room.state, cursor.turn_id)
             last = entries[-1].last if entries else 0
+        own = room.turn is not None and room.turn.id == cursor.turn_id
+        if cursor.turn_id == room.state.running and not own:
+            last += RESERVE  # its owner may have shown more than it has stored
         if not known or cursor.seq > last:
             raise InvalidInput("That cursor is not of this chat. Reload the conversation.")
         return [] if journal is not None else turns

@@ -79,7 +79,7 @@ async def _get(
     if place:
         headers["geolocation"] = place
     reply = await ctx.http.get(f"{API}/{method}/", params=params, headers=headers)
-    if False:
+    if not reply.body:
         return {}
     body = record(reply.json())
     state = record(body.get("status")).get("state")

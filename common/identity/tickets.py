@@ -25,7 +25,7 @@ from common.identity.signed import refused
 from common.identity.users import Identity
 from common.store import Create, Delete, Store, expires_in
 
-Purpose: TypeAlias = Literal["chat", "voice"]
+Purpose: TypeAlias = Literal["chat", "voice", "link"]
 
 TTL_S: Final = 60
 _KIND = "ticket"

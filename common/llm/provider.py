@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
-from agents import Model, ModelResponse, OpenAIChatCompletionsModel
+from agents import Model, ModelResponse, ModelSettings, OpenAIChatCompletionsModel
 
 from common.documents import Clock
 from common.errors import Misconfigured
@@ -31,6 +31,15 @@ def open_model(settings: Settings, registry: Registry, clock: Clock) -> Model:
     if settings.offline:
         return RelayModel(OfflinePlanner(registry, clock=clock, chunk_delay_s=_PACE))
     return EndpointModel(settings)
+
+
+def model_settings(settings: Settings) -> ModelSettings:
+    """Return what every request asks for beside its text: above all, that it is not kept."""
+    chosen = ModelSettings(include_usage=True, parallel_tool_calls=True, store=False)
+    if not settings.openai_base_url:
+        # What is not kept there must come back with us; other endpoints may not know the word.
+        chosen.response_include = ["reasoning.encrypted_content"]
+    return chosen
 
 
 class EndpointModel(Model):

@@ -1,5 +1,8 @@
 """The functions inside the local suite: mounted at their paths, called by the embedded queue.
 
+A function answers at `/<its name>` and below, and at the `paths` its function.yaml lists, as the
+load balancer's URL map has it.
+
 A delivery is a real HTTP request through the application, with the headers and the kind of
 credentials that Cloud Tasks sends, so that a handler cannot tell the difference.
 """
@@ -13,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import yaml
 from flask import Flask, request
 
 from common.bootstrap import Services
@@ -34,6 +38,14 @@ def mount_functions(app: Flask, services: Services) -> None:
         function = getattr(_load(name), name)
         app.add_url_rule(f"/{name}", name, _view(function), methods=_METHODS)
         app.add_url_rule(f"/{name}/<path:_>", f"{name}.below", _view(function), methods=_METHODS)
+        for path in own_paths(name):
+            app.add_url_rule(path, f"{name}{path}", _view(function), methods=_METHODS)
+
+
+def own_paths(name: str) -> list[str]:
+    """Return the paths besides its own at which a function answers, from its function.yaml."""
+    declared = yaml.safe_load((FOLDER / name / "function.yaml").read_text(encoding="utf-8"))
+    return [str(path) for path in declared.get("paths", ())]
 
 
 class Deliverer:

@@ -238,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--one-by-one", action="store_true", help="one socket after the other")
     parser.add_argument("--greeted", action="store_true", help="the server speaks first")
     parser.add_argument("--prompt", default="What is new?")
-    parser.add_argument("--patience", type=float, default=300.0)
+    parser.add_argument("--patience", type=float, default=900.0)
     uvloop.run(_run(parser.parse_args(arguments)))
 
 

@@ -171,7 +171,7 @@ def crowd(target: Server, *, sockets: int, **options: Any) -> Iterator[subproces
             end(process)
 
 
-def run(process: subprocess.Popen[str], *, seconds: float = 300.0) -> dict[str, Any]:
+def run(process: subprocess.Popen[str], *, seconds: float = 900.0) -> dict[str, Any]:
     """Let a crowd ask; return its report."""
     assert process.stdin
     process.stdin.write("go\n")

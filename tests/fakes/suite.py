@@ -55,8 +55,10 @@ class Suite:
         self.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         assert self._zygote
+        if kind:  # pytest shows it beside the failure
+            print(self.log.read_text()[-5000:])
         self.kill()
         self._zygote.communicate("")
 

@@ -246,6 +246,7 @@ export class Chat extends EventTarget {
     const again = event.type === "turn_started" && !event.prompt_id && event.prompt === this.again?.view.prompt;
     const view = again ? this.again.view : this.pending.get(promptId) ?? this.view();
     if (again) this.again = null;
+    if (event.replaces && !again) this.forgetFrom(event.replaces);
     if (promptId) this.pending.delete(promptId);
     view.turnId = event.turn_id;
     view.running = true;
@@ -255,6 +256,15 @@ export class Chat extends EventTarget {
     for (const waiting of this.pending.values()) this.list.append(waiting.element);
     for (const turn of this.turns.values()) if (turn !== view) turn.clearSuggestions();
     return view;
+  }
+
+  /** Another device edited or asked again: what it replaces is gone here too. */
+  forgetFrom(turnId) {
+    for (const [known, view] of this.turns) {
+      if (known < turnId) continue;
+      view.element.remove();
+      this.turns.delete(known);
+    }
   }
 
   pendingId({ prompt_id: promptId, prompt }) {

@@ -34,6 +34,11 @@ def test_a_tiny_price_is_written_out(replay: Replay) -> None:
     assert replay(f"{CHECK}__name").summary == "Samplecoin (SMPL) is at 0.000000012345 EUR."
 
 
+def test_a_name_is_asked_for_as_a_name(replay: Replay) -> None:
+    """A word in small letters is a coin's name before it is anybody's ticker."""
+    assert data(replay(f"{CHECK}__word"))["coin"]["name"] == "Samplecoin"
+
+
 def test_the_older_shape_is_read(replay: Replay) -> None:
     """Version 2's objects give the same answer."""
     assert data(replay(f"{CHECK}__v2"))["coin"]["price"] == "3.17"

@@ -18,6 +18,7 @@ def test_tasks_are_told_by_their_day(replay: Replay) -> None:
         "To do: Buy milk, due Wednesday 25 November 2026; (no title)."
     )
     assert outcome.result and outcome.result.data["lists"] == [{"id": "L1", "title": "My Tasks"}]
+    assert outcome.result.data["tasks"][0]["due"] == "2026-11-25"
 
 
 def test_nothing_to_do_is_an_answer(replay: Replay) -> None:

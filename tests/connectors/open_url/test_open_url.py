@@ -29,7 +29,8 @@ def test_a_bare_name_is_an_address(replay: Replay) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "https://", "hello",
+    ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "ftp://files.example.com/",
+     "https://", "hello",
      "https://bank.example@evil.example/", "https://a b.example/", "https:\\\\evil.example",
      "https://x\n.example/", "http://localhost/", "https://e.example:99999/", "a" * 3000],
 )

@@ -14,6 +14,8 @@ from ..conftest import HERE, Replay
 def test_weak_hits_are_left_out(replay: Replay) -> None:
     """A page that barely fits is not shown beside one that does."""
     outcome = replay("search_web__success")
+    assert outcome.result
+    assert [row["title"] for row in outcome.result.data["results"]] == ["Heat pumps"]
     assert outcome.summary == "Heat pumps: A heat pump moves heat. (Tavily: example.com)"
 
 
