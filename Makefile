@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check stage bench lock format clean
+.PHONY: help run test check docs stage bench lock format clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -24,6 +24,9 @@ check: $(VENV)/.tools ## format, lint, layers, types
 format: $(VENV)/.tools ## put the code into its form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.runtime ## write what the documents generate from the code
+	@$(BIN)/python -m run.local docs
 
 stage: $(VENV)/.runtime ## lay out each function as it is deployed, under build/
 	@$(BIN)/python -m run.local stage

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -32,9 +32,15 @@ if TYPE_CHECKING:
     from common.events import Events
     from common.google_rest import GoogleRest
     from common.identity import Callers, DevelopmentTokens, Tickets, Verifier
+    from common.identity.blind import BlindIndex
+    from common.identity.limits import Limits
+    from common.identity.members import Members
+    from common.identity.phones import Phones
+    from common.identity.pins import Pins
     from common.keys import KeyWrapper
     from common.oauth import Keeper, LinkedAccounts, Links
     from common.oauth.endpoints import Endpoints
+    from common.plaid_items import Banks, WebhookKeys
     from common.store import Store
     from common.tasks import Tasks
     from common.tasks.embedded import Deliver, Delivery, Response
@@ -93,6 +99,8 @@ class Services:
         return ToolRunner(
             self.registry, self.egress,
             secret=self.settings.secret, clock=self.clock, accounts_for=self.accounts_for,
+            is_owner=self.settings.is_owner,
+            banks_for=lambda uid: self.banks.of(uid),
         )  # fmt: skip
 
     def accounts_for(self, uid: str) -> Accounts:
@@ -252,6 +260,7 @@ class Services:
     @cached_property
     def verifier(self) -> Verifier:
         """Checks users' tokens: Firebase's, and outside production the development ones."""
+        from common.identity.members import LivingOnly
         from common.identity import AnyOf, FirebaseTokens, SigningKeys, google_certificates
 
         verifiers: list[Verifier] = []
@@ -262,7 +271,7 @@ class Services:
             verifiers.append(self.development)
         if not verifiers:
             raise Misconfigured("Nobody can sign in: set ODAI_FIREBASE_PROJECT.")
-        return AnyOf(*verifiers)
+        return LivingOnly(AnyOf(*verifiers), self.members)
 
     @cached_property
     def tickets(self) -> Tickets:
@@ -270,6 +279,68 @@ class Services:
         from common.identity import Tickets
 
         return Tickets(self.store, clock=self.clock)
+
+    @cached_property
+    def blind(self) -> BlindIndex:
+        """Hashes what can be guessed, under a key."""
+        from common.identity.blind import BlindIndex
+
+        return BlindIndex(self.store, self.vault)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """Counts what may be done only so often."""
+        from common.identity.limits import Limits
+
+        return Limits(self.store, self.blind, clock=self.clock)
+
+    @cached_property
+    def members(self) -> Members:
+        """Tells who may use the product."""
+        from common.identity.members import Members
+
+        return Members(self.store, clock=self.clock, require_terms=self.settings.production)
+
+    @cached_property
+    def phones(self) -> Phones:
+        """Proves phone numbers and finds whose they are."""
+        from common.identity.phones import Phones
+        from common.identity.texts import Texts
+
+        texts = Texts(self.egress, self.settings.secret)
+        return Phones(
+            self.store, self.vault, self.blind, self.limits, send=texts.send, clock=self.clock
+        )
+
+    @cached_property
+    def pins(self) -> Pins:
+        """Keeps the PINs of callers."""
+        from common.identity.pins import Pins
+
+        return Pins(self.store, self.vault, clock=self.clock)
+
+    @cached_property
+    def banks(self) -> Banks:
+        """Links banks and reads them."""
+        from common.plaid_items import Banks, PlaidApi
+
+        return Banks(
+            self.store, self.vault, PlaidApi(self.egress, self.settings.secret), self.blind,
+            clock=self.clock, webhook=f"{self.settings.base_url}/auth/plaid/webhook",
+            redirect_uri=self.settings.secret("PLAID_REDIRECT_URI") or "",
+        )  # fmt: skip
+
+    @cached_property
+    def bank_webhook_keys(self) -> WebhookKeys:
+        """The keys that sign Plaid's webhooks."""
+        from common.plaid_items import WebhookKeys
+
+        return WebhookKeys(self.banks.api.webhook_key, clock=self.clock)
+
+    @property
+    def revokers(self) -> list[Callable[[str], Awaitable[None]]]:
+        """What ends a user's links at other services; each may be called again."""
+        return [self.banks.remove_all, self.links.unlink_all]
 
     @cached_property
     def chats(self) -> Chats:

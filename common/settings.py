@@ -66,6 +66,11 @@ class Settings:
     invoker: str = _setting(
         "ODAI_INVOKER", "", "service account whose calls tasks and events make to the functions"
     )
+    owner: str = _setting(
+        "ODAI_OWNER",
+        "",
+        "user id that may use services whose key is one person's account (broker, parcels)",
+    )
     model: str = _setting("ODAI_MODEL", "gpt-6-luna", "name of the language model")
     openai_api_key: str = _setting(
         "OPENAI_API_KEY", "", "key of the model endpoint; neither key nor URL: the offline planner"
@@ -119,6 +124,10 @@ class Settings:
     def production(self) -> bool:
         """True where development conveniences are refused."""
         return self.environment == "production"
+
+    def is_owner(self, uid: str) -> bool:
+        """Whether `uid` may use the operator's own accounts: anybody, outside production."""
+        return uid == self.owner if self.production else True
 
     @property
     def local(self) -> bool:

@@ -26,6 +26,7 @@ from common.tools.reading import fitting, integer, number, record, records, text
 
 CONNECTOR = Connector(
     name="Alpaca",
+    personal=True,
     category="finance",
     description="Trades US stocks: quotes, price history, account, positions and orders.",
     examples=(

@@ -33,6 +33,7 @@ from common.tools.reading import (
 
 CONNECTOR = Connector(
     name="EasyPost",
+    personal=True,
     category="shopping",
     description="Tracks parcels of USPS, UPS, FedEx, DHL and other carriers.",
     examples=(

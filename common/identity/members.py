@@ -13,7 +13,8 @@ from typing import Final, Literal, TypeAlias
 from common import documents
 from common.documents import Clock, Data
 from common.errors import Conflict, NotAllowed
-from common.identity.users import Identity
+from common.identity.signed import refused
+from common.identity.users import Identity, Verifier
 from common.store import Merge, Put, Store, Transaction
 
 TERMS: Final = "2026-11"  # the version that must be accepted; a new one is asked for again
@@ -94,6 +95,21 @@ class Members:
         await self._store.commit(
             Put(documents.user(uid), {"deletion": "deleted", "deletion_at": self._clock()})
         )
+
+
+class LivingOnly:
+    """Accepts what `inner` accepts, but no deleted user's token: it may outlive its user an hour."""
+
+    def __init__(self, inner: Verifier, members: Members) -> None:
+        self._inner = inner
+        self._members = members
+
+    async def verify(self, token: str) -> Identity:
+        """Return whose token it is, as `Verifier` does."""
+        identity = await self._inner.verify(token)
+        if (await self._members.member(identity.uid)).standing == "deleted":
+            raise refused("user", "deleted")
+        return identity
 
 
 def _member(uid: str, data: Data) -> Member:

@@ -13,15 +13,21 @@ from common.oauth.providers import PROVIDERS
 
 # Answers of the token endpoint that say why; 429 and 5xx are mapped by egress.
 _READ = (400, 401, 403, 404, 410, 422)
-_TIMEOUT_S = 8.0
 
 
 class Endpoints:
-    """The providers, and how they are reached."""
+    """The providers, and how they are reached; `timeout_s` is for one request with its retries."""
 
-    def __init__(self, egress: Egress, secret: Callable[[str], str | None]) -> None:
+    def __init__(
+        self,
+        egress: Egress,
+        secret: Callable[[str], str | None],
+        *,
+        timeout_s: float = 8.0,
+    ) -> None:
         self._egress = egress
         self._secret = secret
+        self._timeout_s = timeout_s
 
     def provider(self, slug: str) -> Provider:
         """Return a provider; NotFound where there is none of that name."""
@@ -46,7 +52,7 @@ class Endpoints:
         Raises RateLimited and VendorUnavailable.
         """
         policy = Policy(
-            name=f"{provider.name} sign-in", hosts=provider.hosts, timeout_s=_TIMEOUT_S,
+            name=f"{provider.name} sign-in", hosts=provider.hosts, timeout_s=self._timeout_s,
             max_bytes=200_000,
         )  # fmt: skip
         reply = await self._egress.client(policy).request(

@@ -82,13 +82,13 @@ class PlaidApi:
     async def accounts(self, token: str, *, fresh: bool = False) -> dict[str, Any]:
         """Return `{accounts, item}`; `fresh` asks the bank itself, which is billed and slow."""
         if fresh:
-            return await self._read("/accounts/balance/get", token, timeout_s=BALANCE_S)
-        return await self._read("/accounts/get", token)
+            return await self._read("/accounts/balance/get", token, {}, timeout_s=BALANCE_S)
+        return await self._read("/accounts/get", token, {})
 
     async def changes(self, token: str, cursor: str) -> dict[str, Any]:
         """Return one page of changes behind `cursor` ("": from the beginning)."""
-        more = {"cursor": cursor} if cursor else {}
-        return await self._read("/transactions/sync", token, count=500, **more)
+        body: dict[str, Any] = {"count": 500, "cursor": cursor} if cursor else {"count": 500}
+        return await self._read("/transactions/sync", token, body)
 
     async def remove(self, token: str) -> None:
         """End the link at Plaid; one that is gone already counts as ended."""
@@ -109,7 +109,7 @@ class PlaidApi:
         return key if isinstance(key, dict) else {}
 
     async def _read(
-        self, path: str, token: str, *, timeout_s: float = 15.0, **body: Any
+        self, path: str, token: str, body: dict[str, Any], *, timeout_s: float = 15.0
     ) -> dict[str, Any]:
         given = {"access_token": token, **body}
         return await self._post(path, given, idempotent=True, timeout_s=timeout_s)

@@ -28,24 +28,25 @@ Fetch: TypeAlias = Callable[[str], Awaitable[Mapping[str, Any]]]
 MAX_AGE_S: Final = 300
 _KIND: Final = "plaid webhook"
 _MAX_TOKEN: Final = 4096
-_KEPT: Final = dt.timedelta(hours=24)
-_MAX_KEYS: Final = 32
+_KEPT: Final = dt.timedelta(hours=6)
+_KEPT_UNKNOWN: Final = dt.timedelta(minutes=5)
+_MAX_UNKNOWN: Final = 100
 _FETCHES_A_MINUTE: Final = 20
 _jws = jwt.PyJWS()
 
 
 class WebhookKeys:
-    """Plaid's keys by their id, fetched when first named and kept for a day.
+    """Plaid's keys by their id, fetched when first named and kept for six hours.
 
-    Strangers can name any id: unknown ones are remembered, and fetches are few a minute.
+    Strangers can name any id: unknown ones are remembered for a while, beside the known ones so
+    that they push none of those out, and fetches are few a minute.
     """
 
     def __init__(self, fetch: Fetch, *, clock: Clock) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._keys: OrderedDict[str, tuple[EllipticCurvePublicKey | None, dt.datetime]] = (
-            OrderedDict()
-        )
+        self._keys: dict[str, tuple[EllipticCurvePublicKey, dt.datetime]] = {}
+        self._unknown: OrderedDict[str, dt.datetime] = OrderedDict()
         self._fetched: deque[dt.datetime] = deque()
 
     async def key(self, kid: str) -> EllipticCurvePublicKey | None:
@@ -53,21 +54,27 @@ class WebhookKeys:
 
         Raises VendorUnavailable, and RateLimited where too many unknown ids were asked for.
         """
+        now = self._clock()
         known = self._keys.get(kid)
-        if known and self._clock() < known[1]:
+        if known and now < known[1]:
             return known[0]
-        self._count()
+        if now < self._unknown.get(kid, now):
+            return None
+        self._count(now)
         try:
             key = _parsed(await self._fetch(kid))
         except NotFound:
             key = None
-        self._keys[kid] = (key, self._clock() + _KEPT)
-        if len(self._keys) > _MAX_KEYS:
-            self._keys.popitem(last=False)
+        if key is None:
+            self._keys.pop(kid, None)
+            self._unknown[kid] = now + _KEPT_UNKNOWN
+            if len(self._unknown) > _MAX_UNKNOWN:
+                self._unknown.popitem(last=False)
+            return None
+        self._keys[kid] = (key, now + _KEPT)
         return key
 
-    def _count(self) -> None:
-        now = self._clock()
+    def _count(self, now: dt.datetime) -> None:
         while self._fetched and now - self._fetched[0] > dt.timedelta(minutes=1):
             self._fetched.popleft()
         if len(self._fetched) >= _FETCHES_A_MINUTE:

@@ -7,7 +7,7 @@ runs tools stays light.
 
 from __future__ import annotations
 
-from common.tools.context import Accounts, Location, ToolContext
+from common.tools.context import Accounts, Banks, Location, ToolContext
 from common.tools.declare import Connector, Risk, Source, Tool, ToolResult, tool
 from common.tools.registry import Entry, Registry
 from common.tools.run import Asker, Outcome, ToolRunner, run_tool
@@ -15,6 +15,7 @@ from common.tools.run import Asker, Outcome, ToolRunner, run_tool
 __all__ = [
     "Accounts",
     "Asker",
+    "Banks",
     "Connector",
     "Entry",
     "Location",

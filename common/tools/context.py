@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 from common.documents import Clock, now
@@ -29,6 +29,26 @@ class Accounts(Protocol):
         Raises NotAllowed where no linked account has them (the message says to connect one) and
         ReauthRequired where the account no longer accepts us.
         """
+        ...
+
+
+class Banks(Protocol):
+    """The banks one user has linked, in Plaid's shapes (`common.plaid_items.UserBanks`).
+
+    The first two raise NotAllowed where none is linked and ReauthRequired where none lets us in;
+    `unread` maps the banks that could not be read to a sentence that says why.
+    """
+
+    async def accounts(self, *, fresh: bool = False) -> dict[str, Any]:
+        """Return `{accounts, unread}`; `fresh` asks the banks themselves."""
+        ...
+
+    async def transactions(self, since: dt.date, until: dt.date) -> dict[str, Any]:
+        """Return `{transactions, accounts, unread, complete}` of these days, both included."""
+        ...
+
+    async def link(self) -> dict[str, Any]:
+        """Begin consent: `{url, expires_at, linked}`."""
         ...
 
 
@@ -62,6 +82,14 @@ class ToolContext:
     accounts: Accounts | None = None
     provider: str = ""
     scopes: tuple[str, ...] = ()
+    linked_banks: Banks | None = None
+
+    @property
+    def banks(self) -> Banks:
+        """The user's linked banks; NotAllowed where this process has none for anybody."""
+        if self.linked_banks is None:
+            raise NotAllowed("No bank is connected. Connect one with Plaid, then ask again.")
+        return self.linked_banks
 
     def secret(self, name: str) -> str:
         """Return the vendor key `name`; NotAllowed, naming it, where it is not set."""

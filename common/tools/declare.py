@@ -26,7 +26,8 @@ class Connector:
     share ("weather"); such connectors may declare the same tools. `rank` orders them, lowest
     first, the keyless ones last. `provider` names whose account `auth="oauth"` links ("slack").
     `server` is the setting with the address of the operator's own server, where there is no
-    vendor; `public_web` lets the tools fetch pages that users name, through the guard.
+    vendor; `personal` says that the key opens one person's own account (a broker's, say), so that
+    only the operator's own user may use it in production; `public_web` lets the tools fetch pages that users name, through the guard.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Connector:
     keywords: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     server: str = ""
+    personal: bool = False
     public_web: bool = False
     auth: Auth = "none"
     secrets: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from common.documents import Clock
 from common.egress import Egress
 from common.errors import (
     InvalidInput,
+    NotAllowed,
     NotFound,
     OdaiError,
     ReauthRequired,
@@ -21,12 +22,13 @@ from common.errors import (
     VendorUnavailable,
 )
 from common.log import get_logger
-from common.tools.context import Accounts, Location, ToolContext, no_pages
+from common.tools.context import Accounts, Banks, Location, ToolContext, no_pages
 from common.tools.declare import Tool, ToolResult
 from common.tools.registry import Registry
 
 log = get_logger(__name__)
 
+_PERSONAL = "This service holds the operator's own account, which others may not use."
 # Another provider would say the same, or the user must act first.
 _FINAL = (InvalidInput, NotFound, ReauthRequired)
 
@@ -100,12 +102,16 @@ class ToolRunner:
         secret: Callable[[str], str | None],
         clock: Clock,
         accounts_for: Callable[[str], Accounts] | None = None,
+        banks_for: Callable[[str], Banks] | None = None,
+        is_owner: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self.registry = registry
         self._egress = egress
         self._secret = secret
         self._clock = clock
         self._accounts_for = accounts_for
+        self._banks_for = banks_for
+        self._is_owner = is_owner
 
     def providers(self, name: str) -> list[Tool]:
         """Return the providers of a tool that are set up, or its first one where none is."""
@@ -123,6 +129,9 @@ class ToolRunner:
         """
         outcome: Outcome | None = None
         for tool in self.providers(name):
+            if self.registry.entry_of(tool).connector.personal and not self._is_owner(asker.uid):
+                outcome = Outcome(tool, 0, error=NotAllowed(_PERSONAL))
+                break
             outcome = await run_tool(tool, arguments, self._context(tool, asker, key))
             if outcome.ok or isinstance(outcome.error, _FINAL):
                 break
@@ -147,6 +156,7 @@ class ToolRunner:
             accounts=self._accounts_for(asker.uid) if self._accounts_for else None,
             provider=entry.connector.account,
             scopes=entry.connector.scopes,
+            linked_banks=self._banks_for(asker.uid) if self._banks_for else None,
         )
 
 

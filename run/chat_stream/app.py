@@ -93,7 +93,9 @@ def _pages(app: Flask, services: Services, sockets: ChatSockets) -> None:
                     "slug": entry.slug,
                     "name": entry.connector.name,
                     "category": entry.connector.category,
-                    "on": not entry.missing(settings.secret),
+                    # An account is linked by each user, after signing in.
+                    "on": not entry.missing(settings.secret) and not entry.connector.account,
+                    "account": entry.connector.account,
                     "missing": entry.missing(settings.secret),
                     "examples": entry.connector.examples,
                 }

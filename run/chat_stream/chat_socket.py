@@ -110,6 +110,7 @@ class ChatSockets:
             raise NotAuthenticated("Sign in first.")
         if identity.anonymous and services.settings.production:
             raise NotAllowed("Sign in with an account to chat.")
+        await services.members.admit(identity)
         return identity
 
     def _check_origin(self) -> None:

@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     add("tools", commands.tools, "print every tool as JSON")
     add("stage", commands.stage, "lay out each function as it is deployed, under build/")
     add("settings", commands.settings_table, "print the table of settings as Markdown")
+    add("docs", commands.docs, "write what documents generate from the code")
     add("asyncapi", asyncapi, "print the chat socket's AsyncAPI document")
     return parser
 

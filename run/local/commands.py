@@ -142,12 +142,29 @@ def stage(_: Settings, __: argparse.Namespace) -> int:
     return 0
 
 
+def docs(_: Settings, __: argparse.Namespace) -> int:
+    """Write what documents generate from the code: the README's settings, the AsyncAPI file."""
+    from run.local.asyncapi import document_text
+
+    readme = Path("README.md")
+    before, _, rest = readme.read_text().partition("<!-- settings -->")
+    after = rest.partition("<!-- /settings -->")[2]
+    readme.write_text(f"{before}<!-- settings -->\n{_settings()}\n<!-- /settings -->{after}")
+    Path("docs/asyncapi.json").write_text(document_text())
+    return 0
+
+
 def settings_table(_: Settings, __: argparse.Namespace) -> int:
     """Print the table of settings as the README has it."""
-    print("| setting | default | meaning |\n| --- | --- | --- |")
-    for name, default, meaning in rows():
-        print(f"| `{name}` | {f'`{default}`' if default else ''} | {meaning} |")
+    print(_settings())
     return 0
+
+
+def _settings() -> str:
+    lines = ["| setting | default | meaning |", "| --- | --- | --- |"]
+    for name, default, meaning in rows():
+        lines.append(f"| `{name}` | {f'`{default}`' if default else ''} | {meaning} |")
+    return "\n".join(lines)
 
 
 def vars_of(source: Any) -> dict[str, str]:

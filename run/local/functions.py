@@ -1,7 +1,7 @@
 """The functions inside the local suite: mounted at their paths, called by the embedded queue.
 
-A function answers at `/<its name>` and below, and at the `paths` its function.yaml lists, as the
-load balancer's URL map has it.
+A function answers at `/<its name>` and below, and likewise at the `paths` that its function.yaml
+lists, as the load balancer's URL map has it.
 
 A delivery is a real HTTP request through the application, with the headers and the kind of
 credentials that Cloud Tasks sends, so that a handler cannot tell the difference.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,15 +31,17 @@ def function_names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/main.py"))
 
 
-def mount_functions(app: Flask, services: Services) -> None:
-    """Give `app` every function at `/<name>` and below, all of them using `services`."""
+def mount_functions(app: Flask, services: Services, names: Iterable[str] = ()) -> None:
+    """Give `app` every function, or those of `names`, all of them using `services`."""
     services.adopt()
-    for name in function_names():
+    for name in names or function_names():
         function = getattr(_load(name), name)
         app.add_url_rule(f"/{name}", name, _view(function), methods=_METHODS)
         app.add_url_rule(f"/{name}/<path:_>", f"{name}.below", _view(function), methods=_METHODS)
         for path in own_paths(name):
-            app.add_url_rule(path, f"{name}{path}", _view(function), methods=_METHODS)
+            view, below = _view(function), f"{path}/<path:_>"
+            app.add_url_rule(path, f"{name}{path}", view, methods=_METHODS)
+            app.add_url_rule(below, f"{name}{path}.below", view, methods=_METHODS)
 
 
 def own_paths(name: str) -> list[str]:

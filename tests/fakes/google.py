@@ -66,7 +66,7 @@ class Code:
 
 @dataclass
 class Failure:
-    """What a path answers instead; `after` true lets it act first, and then loses the answer."""
+    """What a path answers instead; with `hang`, nothing until the server ends."""
 
     status: int
     body: Any = None
@@ -441,7 +441,7 @@ def _api_error(code: int, status: str, message: str, *, reason: str = "authError
 
 
 def _mail(mail: tuple[str, str, str, str, list[str]], *, bodies: bool) -> dict[str, Any]:
-    """Return a message in Gmail's form: numbers as text, odd header names, no label list if none."""
+    """Return a message in Gmail's form: numbers as text, odd header names, no empty label list."""
     key, sender, subject, text, labels = mail
     data = base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
     headers = [("From", sender), ("SUBJECT", subject), ("To", "Ada <ada@example.com>"),

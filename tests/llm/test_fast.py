@@ -323,6 +323,9 @@ FRAMINGS: dict[str, Callable[[bytes], bytes]] = {
     "comments between": lambda data: data.replace(b"event: ", b": ping\n\n: ping\nevent: "),
     "blank lines between": lambda data: data.replace(b"\n\n", b"\n\n\n"),
     "data in two lines": lambda data: data.replace(b'data: {"type"', b'data: {\ndata: "type"'),
+    "data in two lines, CRLF": lambda data: data.replace(
+        b'data: {"type"', b'data: {\ndata: "type"'
+    ).replace(b"\n", b"\r\n"),
     "ids": lambda data: data.replace(b"event: ", b"retry: 5\nevent: "),
     "[DONE] at the end": lambda data: data + b"data: [DONE]\n\n",
 }
@@ -391,11 +394,13 @@ def test_where_the_network_cuts_does_not_matter(
     assert asyncio.run(_read_alone(*pieces)) == asyncio.run(_read_alone(mixed()))
 
 
-def test_one_byte_at_a_time() -> None:
-    """The smallest pieces change nothing."""
+@pytest.mark.parametrize("name", ["CR", "CRLF", "data in two lines, CRLF", "no event lines"])
+def test_one_byte_at_a_time(name: str) -> None:
+    """The smallest pieces change nothing, not even between the two halves of a line end."""
     whole = asyncio.run(_read_alone(mixed()))
+    data = FRAMINGS[name](mixed())
     assert isinstance(whole[1], ModelResponse)
-    assert asyncio.run(_read_alone(*(mixed()[i : i + 1] for i in range(len(mixed()))))) == whole
+    assert asyncio.run(_read_alone(*(data[i : i + 1] for i in range(len(data))))) == whole
 
 
 _json = st.recursive(

@@ -185,9 +185,7 @@ async def _leave(chat: Chat) -> None:
     away, there = chat.clients[2], chat.clients[0]
     await away.close()
     seen = len(there.events)
-    async with asyncio.timeout(SECONDS):
-        while len(there.events) < seen + 5 and not there.of("suggested_prompts"):
-            await asyncio.sleep(0.01)
+    await there.until(lambda: len(there.events) > seen + 5 or len(there.of("end_of_stream")) == 2)
     away.open()
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from common.bootstrap import Services
 from common.egress import Egress
 from common.errors import NotAllowed
+from common.settings import Settings
 from common.tools import (
     Asker,
     Connector,
@@ -117,3 +120,27 @@ def test_the_guard_stays_for_pages() -> None:
 def test_a_tool_knows_where_its_user_connects_from() -> None:
     """The address our own edge saw reaches the tools that may guess a place from it."""
     assert run("tell_address", {}).summary == "192.0.2.7"
+
+
+def test_one_persons_account_is_not_everybodys(services: Callable[..., Services]) -> None:
+    """In production nobody but the operator's own user sees or trades the operator's account."""
+    shared = Settings.from_env(
+        {
+            "ODAI_ENV": "production", "ODAI_BACKEND": "google", "GOOGLE_CLOUD_PROJECT": "p",
+            "ODAI_KMS_KEY": "k", "ODAI_INVOKER": "i", "ODAI_PUBLIC_URL": "https://odai.example",
+            "ODAI_OWNER": "owner",
+        }
+    )  # fmt: skip
+    made = services(ALPACA_API_KEY_ID="id", ALPACA_API_SECRET_KEY="secret")
+    runner = ToolRunner(
+        made.registry, made.egress, secret=made.settings.secret, clock=made.clock,
+        is_owner=shared.is_owner,
+    )  # fmt: skip
+    name = next(t.name for t in made.registry.entries["alpaca"].tools if t.risk == "read")
+
+    def code_for(uid: str) -> str:
+        outcome = made.loop.run(runner.run(name, "{}", Asker(uid), key="k"))
+        return outcome.error.code if outcome.error else "ok"
+
+    assert code_for("somebody") == "not_allowed"
+    assert code_for("owner") != "not_allowed"
