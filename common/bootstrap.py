@@ -260,8 +260,8 @@ class Services:
     @cached_property
     def verifier(self) -> Verifier:
         """Checks users' tokens: Firebase's, and outside production the development ones."""
-        from common.identity.members import LivingOnly
         from common.identity import AnyOf, FirebaseTokens, SigningKeys, google_certificates
+        from common.identity.members import LivingOnly
 
         verifiers: list[Verifier] = []
         if project := self.settings.firebase_project or self.settings.google_project:
@@ -373,7 +373,7 @@ class Services:
             means=Means(self.runner, self.jobs, self.approvals, self.audit),
             events=self.events,
             clock=self.clock,
-            model_settings=model_settings(self.settings),
+            model_settings=model_settings(),
         )
 
     @classmethod

@@ -23,6 +23,7 @@ from common.assistant.turn import Turn
 from common.tools import Location
 
 MAX_BACKLOG = 1_048_576  # bytes
+JOB, APPROVAL = "job:", "approval:"  # what the ids of prompts that nobody typed begin with
 _KEPT_JOURNALS = 2
 _KEPT_PROMPT_IDS = 200  # older ones are still known to the store
 

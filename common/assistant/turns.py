@@ -27,7 +27,7 @@ from common.assistant.chats import (
     TurnRecord,
 )
 from common.assistant.following import Following
-from common.assistant.journal import RESERVE, Chunk, Deltas, Entry, TurnJournal, replay
+from common.assistant.journal import Chunk, Entry, TurnJournal
 from common.assistant.orchestrator import Orchestrator
 from common.assistant.protocol import (
     SUBPROTOCOL,
@@ -46,7 +46,9 @@ from common.assistant.protocol import (
     Title,
     TurnStarted,
 )
-from common.assistant.room import Request, Room, Viewer
+from common.assistant.recovery import Recovery
+from common.assistant.replays import Replays
+from common.assistant.room import APPROVAL, JOB, Request, Room, Viewer
 from common.assistant.routing import Router
 from common.assistant.suggestions import suggest
 from common.assistant.titles import title_of
@@ -76,7 +78,6 @@ MAX_STEPS = 12  # model calls in one turn
 MAX_QUEUED = 20  # prompts waiting in one chat
 _STORE_ATTEMPTS = 4
 _BEGIN_SECONDS = 2.0  # how long a follow-up's task waits for its turn to begin
-_JOB, _APPROVAL = "job:", "approval:"  # what the ids of prompts that nobody typed begin with
 _END_ATTEMPTS = 9  # about 25 s: a turn that cannot be closed is taken over after its lease
 Status: TypeAlias = Literal["done", "stopped", "waiting_for_approval", "failed"]
 
@@ -109,6 +110,8 @@ class Turns:
             model_settings=model_settings,
             tool_not_found_behavior="return_error_to_model",
         )
+        self._replays = Replays(chats)
+        self._recovery = Recovery(chats, means, self._journal)
         self._following = Following(chats, make_journal=self._journal, spawn=self._spawn)
 
     async def warm_up(self) -> None:
@@ -163,7 +166,7 @@ class Turns:
         )
         try:
             if cursor:
-                await self._replay(room, viewer, Cursor.parse(cursor))
+                await self._replays.show(room, viewer, Cursor.parse(cursor))
         except OdaiError as err:
             room.say(_error(err), to=viewer)
         room.join(viewer)
@@ -240,10 +243,10 @@ class Turns:
         suffix = f":{after}" if after else ""
         if job_id:
             finished = await self._means.jobs.finished(job_id)
-            prompt = Prompt("", f"{_JOB}{job_id}{suffix}")
+            prompt = Prompt("", f"{JOB}{job_id}{suffix}")
             return Request(prompt, finished=finished), finished.uid, finished.chat_id
         decided = await self._means.approvals.get(approval_id, uid)
-        prompt = Prompt("", f"{_APPROVAL}{approval_id}{suffix}")
+        prompt = Prompt("", f"{APPROVAL}{approval_id}{suffix}")
         return Request(prompt, decided=decided), uid, decided.chat_id
 
     def stop(self, room: Room, turn_id: str = "") -> None:
@@ -321,7 +324,7 @@ class Turns:
         return False
 
     def _act_on(self, room: Room, decided: Decided) -> None:
-        prompt = Prompt("", f"{_APPROVAL}{decided.proposal.id}")
+        prompt = Prompt("", f"{APPROVAL}{decided.proposal.id}")
         if room.remember(prompt.id):
             self._enqueue(room, Request(prompt, decided=decided))
 
@@ -370,7 +373,7 @@ class Turns:
         item = turn.items[0]
         for attempt in range(_STORE_ATTEMPTS):
             try:
-                await self._recovered(room)
+                await self._recovery.recovered(room)
                 await self._retrying(
                     lambda: self._chats.begin(room.state, record, item, chunk, replaces=replaces)
                 )
@@ -527,84 +530,12 @@ class Turns:
 
     async def _recover(self, room: Room) -> None:
         try:
-            await self._recovered(room)
+            await self._recovery.recovered(room)
             await self._resume_decided(room)
         except OdaiError as err:
             log.error("turn not recovered", extra={"code": err.code, "chat_id": room.state.id})
         finally:
             self.leave(room)
-
-    async def _recovered(self, room: Room) -> None:
-        """Wait until the chat is free, closing a turn whose owner's lease has run out."""
-        if room.state.stale:
-            await self._chats.refresh(room.state)
-        while turn_id := room.state.running:
-            record = await self._chats.turn(room.state, turn_id)
-            remaining = self._chats.remaining(record)
-            if record.status != "running" or record.owner == self._chats.instance:
-                await self._chats.refresh(room.state)
-                return
-            if remaining <= 0:
-                await self._close_abandoned(room, record)
-                return
-            await asyncio.sleep(min(remaining, 1.0))
-            await self._chats.refresh(room.state)
-
-    async def _close_abandoned(self, room: Room, record: TurnRecord) -> None:
-        entries, chunks = await self._chats.entries(room.state, record.id)
-        journal = self._journal(room, record.id, entries, chunks)
-        turn = Turn(
-            journal, {}, means=self._means, asker=self._asker(room), trust=Trust("")
-        )  # fmt: skip
-        turn.take_over(entries)
-        await self._means.jobs.leave_all(record.id, told=turn.told)
-        message = await self._fate(room, record)
-        text = "".join(t for e in entries if isinstance(e, Deltas) for t in e.texts)
-        items = [*dict(room.state.history).get(record.id, [])]
-        if text:
-            items.append({"role": "assistant", "content": text})
-        items.append({"role": "developer", "content": message})
-        room.open_journal(journal)
-        journal.event(_error(VendorUnavailable(message)), first=journal.last + 1)
-        turn.tell_cut_off()
-        journal.event(EndOfStream("failed", {}))
-        chunk = journal.take_unstored()
-        assert chunk is not None
-        try:
-            await self._chats.end(
-                room.state, record.id, items=items, chunk=chunk, status="failed", usage={}
-            )
-            journal.stored(chunk.last)
-        except Conflict:
-            # Another process was faster: what it wrote is what happened.
-            room.discard_journal(journal)
-            await self._chats.refresh(room.state)
-
-    async def _fate(self, room: Room, record: TurnRecord) -> str:
-        """Return what a turn that died did, for the user; have it asked again if that was nothing.
-
-        Only what nobody typed is asked again by itself.
-        """
-        acts = await self._means.audit.acts_of(record.id)
-        claimed = await self._means.approvals.abandon(record.id)
-        unknown = sorted({*claimed, *(what for what, status in acts if status == "unknown")})
-        if unknown:
-            return (
-                f"The server restarted in the middle of {', '.join(unknown)}. "
-                "It may have happened: check before you ask again."
-            )
-        if acts:
-            done = ", ".join(what for what, _ in acts)
-            return f"The server restarted in the middle. Before that, this was carried out: {done}."
-        for kind, name in ((_JOB, "job_id"), (_APPROVAL, "approval_id")):
-            if record.prompt_id.startswith(kind):
-                about = record.prompt_id.removeprefix(kind).partition(":")[0]
-                await self._means.jobs.enqueue_follow_up(
-                    f"{about}-{record.id}",
-                    {name: about, "uid": room.state.uid, "after": record.id},
-                )
-                return "The server restarted in the middle, and takes this up again."
-        return "The server restarted in the middle. Please ask again."
 
     def _lose(self, room: Room, turn_id: str) -> None:
         """Give up a turn that another process has taken over; viewers see the rest of it there."""
@@ -619,45 +550,6 @@ class Turns:
         room.journals.pop(turn_id, None)
 
     # --- small parts ------------------------------------------------------------------------
-
-    async def _replay(self, room: Room, viewer: Viewer, cursor: Cursor) -> None:
-        """Show what is stored after `cursor`, up to the turns that this process holds."""
-        known = await self._known_after(room, cursor)
-        viewer.turn_id, viewer.seq = cursor.turn_id, cursor.seq
-        while known:
-            for turn in known:
-                await self._replay_turn(room, viewer, turn.id)
-            # Turns may have come and gone while these were sent.
-            later = await self._chats.turns_after(room.state, viewer.turn_id)
-            known = [t for t in later if t.id > viewer.turn_id and t.id not in room.journals]
-
-    async def _replay_turn(self, room: Room, viewer: Viewer, turn_id: str) -> None:
-        if turn_id in room.journals:
-            return
-        entries, _ = await self._chats.entries(room.state, turn_id)
-        last = entries[-1].last if entries else 0
-        start = viewer.seq if turn_id == viewer.turn_id else 0
-        viewer.turn_id, viewer.seq = turn_id, start
-        for seq, payload in replay(entries, start, last, chat_id=room.state.id, turn_id=turn_id):
-            await viewer.writable_again()
-            viewer.show(payload)
-            viewer.seq = seq
-
-    async def _known_after(self, room: Room, cursor: Cursor) -> list[TurnRecord]:
-        journal = room.journals.get(cursor.turn_id)
-        if journal is not None:
-            known, last = True, journal.visible
-        else:
-            turns = await self._chats.turns_after(room.state, cursor.turn_id)
-            known = bool(turns) and turns[0].id == cursor.turn_id
-            entries, _ = await self._chats.entries(room.state, cursor.turn_id)
-            last = entries[-1].last if entries else 0
-        own = room.turn is not None and room.turn.id == cursor.turn_id
-        if cursor.turn_id == room.state.running and not own:
-            last += RESERVE  # its owner may have shown more than it has stored
-        if not known or cursor.seq > last:
-            raise InvalidInput("That cursor is not of this chat. Reload the conversation.")
-        return [] if journal is not None else turns
 
     def _journal(
         self, room: Room, turn_id: str, entries: list[Entry] | None = None, chunks: int = 0

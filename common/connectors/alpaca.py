@@ -39,7 +39,11 @@ CONNECTOR = Connector(
     keywords=(
         "alpaca", "trade", "trading", "buy", "sell", "order", "orders", "shares", "portfolio",
         "position", "positions", "brokerage", "account", "buying power", "equity", "limit order",
-        "market order", "bid", "ask", "candles", "bars", "paper",
+        "market order", "bid", "ask", "candles", "bars", "paper", "hold", "holdings", "held",
+        "brokerage account", "limit", "stop", "stop loss", "broker", "invested", "cash balance",
+        "my stocks", "my shares", "pending order", "open orders", "short", "filled",
+        "dollars worth", "quote", "stock", "stocks", "price", "history", "chart", "daily", "hourly",
+        "weekly",
     ),
     hosts=("paper-api.alpaca.markets", "api.alpaca.markets", "data.alpaca.markets"),
     auth="key",

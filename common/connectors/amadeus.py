@@ -37,10 +37,13 @@ CONNECTOR = Connector(
         "Find flights from Madrid to Buenos Aires on May 2.",
         "What are the fares from CDG to NRT in business class?",
         "Search Amadeus for nonstop flights from FRA to JFK.",
+        "Flights from Madrid to Lima",
     ),
     keywords=(
         "flight", "flights", "fly", "fare", "fares", "airfare", "airline", "plane", "ticket",
         "airport", "nonstop", "direct", "round trip", "one way", "business", "economy", "amadeus",
+        "seat", "seats", "passengers", "connection", "stopover", "return", "airways", "airlines",
+        "class", "depart", "roundtrip",
     ),
     hosts=("*.amadeus.com",),
     auth="key",

@@ -27,10 +27,12 @@ CONNECTOR = Connector(
         "Find a hotel in Madrid from May 2 to May 5.",
         "What do hotels in Frankfurt cost next Tuesday night?",
         "Search Amadeus for hotel rooms in Vienna.",
+        "Hotel rooms in Madrid on May 2",
     ),
     keywords=(
         "hotel", "hotels", "room", "rooms", "stay", "night", "nights", "lodging", "accommodation",
-        "check in", "check out", "amadeus",
+        "check in", "check out", "amadeus", "bed", "beds", "hostel", "motel", "inn", "resort",
+        "guesthouse", "overnight", "place to", "to stay", "sleep", "sleeping", "staying",
     ),
     hosts=("*.amadeus.com",),
     auth="key",

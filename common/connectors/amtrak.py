@@ -45,7 +45,9 @@ CONNECTOR = Connector(
     keywords=(
         "amtrak", "train", "trains", "rail", "railway", "railroad", "station", "platform", "acela",
         "zephyr", "starlight", "surfliner", "delayed", "late", "arrive", "arrival", "depart",
-        "departure", "conductor", "thruway",
+        "departure", "conductor", "thruway", "northeast regional", "limited", "empire builder",
+        "express", "track", "eta", "running late", "on time", "penn station", "union station",
+        "derailed", "passenger",
     ),
     hosts=("api-v3.amtraker.com",),
     per_second=4,

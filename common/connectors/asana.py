@@ -39,7 +39,9 @@ CONNECTOR = Connector(
     ),
     keywords=(
         "asana", "task", "tasks", "project", "projects", "assignee", "assigned", "due", "deadline",
-        "workspace", "team", "comment", "complete", "done", "milestone",
+        "workspace", "team", "comment", "complete", "done", "milestone", "to-do", "todo", "sprint",
+        "board", "section", "subtask", "teammate", "work", "overdue", "status", "backlog", "mark",
+        "assign", "ticket", "comments", "finish", "portfolio", "deadlines", "responsible",
     ),
     hosts=("app.asana.com",),
     auth="oauth",

@@ -42,7 +42,10 @@ CONNECTOR = Connector(
     ),
     keywords=(
         "flight", "number", "iata", "status", "delay", "delayed", "gate", "terminal", "arrive",
-        "arrival", "depart", "departure", "airline", "route", "scheduled", "aviationstack",
+        "arrival", "depart", "departure", "airline", "route", "scheduled", "aviationstack", "plane",
+        "planes", "land", "landed", "late", "on time", "arrived", "boarding", "carousel",
+        "lufthansa", "delta", "united", "ryanair", "easyjet", "jetblue", "emirates", "qantas",
+        "airways", "airlines", "get in", "gets in",
     ),
     hosts=("api.aviationstack.com",),
     auth="key",

@@ -34,7 +34,9 @@ CONNECTOR = Connector(
     keywords=(
         "caltrain", "train", "trains", "northbound", "southbound", "commuter", "rail", "station",
         "delayed", "late", "palo alto", "san mateo", "millbrae", "diridon", "redwood city",
-        "mountain view", "sunnyvale", "bullet", "peninsula", "departure",
+        "mountain view", "sunnyvale", "bullet", "peninsula", "departure", "on time", "platform",
+        "weekday", "san jose", "san francisco", "menlo park", "san carlos", "burlingame", "gilroy",
+        "tamien", "bay area", "local train", "baby bullet", "arrive", "track", "next train",
     ),
     hosts=("api.511.org",),
     auth="key",

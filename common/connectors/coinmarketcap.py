@@ -43,8 +43,10 @@ CONNECTOR = Connector(
     ),
     keywords=(
         "crypto", "cryptocurrency", "cryptocurrencies", "coin", "coins", "token", "bitcoin", "btc",
-        "ethereum", "eth", "solana", "dogecoin", "doge", "xrp", "cardano", "litecoin",
-        "stablecoin", "altcoin", "blockchain", "market cap",
+        "ethereum", "eth", "solana", "dogecoin", "doge", "xrp", "cardano", "litecoin", "stablecoin",
+        "altcoin", "blockchain", "market cap", "coinmarketcap", "polkadot", "shiba", "tether",
+        "usdt", "usdc", "bnb", "ripple", "sol", "ada", "memecoin", "defi", "gainers", "losers",
+        "bitcoins", "satoshi", "mining", "wallet", "ether",
     ),
     hosts=("pro-api.coinmarketcap.com",),
     auth="key",

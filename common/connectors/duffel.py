@@ -36,10 +36,13 @@ CONNECTOR = Connector(
         "Find me flights from Boston to Dublin on June 4.",
         "What does a business class flight from LHR to SIN cost?",
         "Compare airfares from SEA to HNL, returning a week later.",
+        "Flights from Boston to Dublin",
     ),
     keywords=(
         "flight", "flights", "fly", "fare", "fares", "airfare", "airline", "plane", "ticket",
         "airport", "nonstop", "direct", "round trip", "one way", "business", "economy", "duffel",
+        "seat", "seats", "passengers", "connection", "stopover", "return", "airways", "airlines",
+        "class", "depart", "roundtrip",
     ),
     hosts=("api.duffel.com",),
     auth="key",

@@ -44,7 +44,10 @@ CONNECTOR = Connector(
     keywords=(
         "package", "packages", "parcel", "parcels", "track", "tracking", "shipment", "shipped",
         "delivery", "delivered", "courier", "carrier", "usps", "ups", "fedex", "dhl", "mail",
-        "easypost", "arrive",
+        "easypost", "arrive", "ship", "ships", "shipping", "shipments", "order arrive", "my order",
+        "my delivery", "deliver", "delivering", "post", "postal", "box", "in transit", "on its",
+        "waiting for", "lasership", "ontrac", "canada post", "royal mail", "tracking number",
+        "arrived", "return label",
     ),
     hosts=("api.easypost.com",),
     auth="key",

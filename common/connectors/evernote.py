@@ -32,7 +32,9 @@ CONNECTOR = Connector(
     ),
     keywords=(
         "evernote", "note", "notes", "notebook", "notebooks", "jot", "clip", "clipping", "remember",
-        "write down", "save",
+        "write down", "save", "jotted", "noted", "clipped", "note down", "memo", "memos", "ideas",
+        "idea", "recipes", "scribble", "diary", "list", "packing", "web clip", "my notes",
+        "wrote down", "save this", "written",
     ),
     hosts=("*.evernote.com",),
     auth="oauth",

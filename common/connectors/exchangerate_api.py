@@ -32,7 +32,10 @@ CONNECTOR = Connector(
     ),
     keywords=(
         "currency", "exchange", "rate", "rates", "convert", "conversion", "money", "dollar",
-        "dollars", "euro", "euros", "dirham", "naira", "baht", "peso", "rupee", "forex",
+        "dollars", "euro", "euros", "dirham", "naira", "baht", "peso", "rupee", "forex", "pounds",
+        "yen", "yuan", "krone", "krona", "zloty", "shekel", "lira", "won", "rand", "forint",
+        "ruble", "real", "franc", "cents", "quid", "bucks", "worth", "stronger", "weaker", "fx",
+        "cash", "abroad",
     ),
     hosts=("v6.exchangerate-api.com",),
     auth="key",

@@ -46,7 +46,10 @@ CONNECTOR = Connector(
     keywords=(
         "stock", "stocks", "share", "shares", "price", "quote", "ticker", "symbol", "company",
         "revenue", "profit", "earnings", "income", "financials", "filing", "quarterly", "annual",
-        "eps", "nasdaq", "nyse", "market", "invest", "news",
+        "eps", "nasdaq", "nyse", "market", "invest", "news", "trading", "traded", "closed",
+        "shareholder", "sales figures", "balance sheet", "cash flow", "statement", "loss", "gross",
+        "dividend", "valuation", "worth", "wall street", "dow", "stock exchange", "listed",
+        "quarter", "quarters", "results", "costs", "margin",
     ),
     hosts=("finnhub.io",),
     auth="key",

@@ -44,7 +44,10 @@ CONNECTOR = Connector(
     keywords=(
         "flight", "status", "delayed", "delay", "delays", "on time", "late", "land", "landed",
         "landing", "arrive", "arrival", "depart", "departure", "takeoff", "gate", "terminal",
-        "baggage", "cancelled", "diverted", "track", "flightaware", "airborne",
+        "baggage", "cancelled", "diverted", "track", "flightaware", "airborne", "planes", "plane",
+        "airport", "airports", "held up", "gets in", "get in", "taking off", "took off", "boarding",
+        "carousel", "lufthansa", "delta", "united", "ryanair", "easyjet", "jetblue", "emirates",
+        "qantas", "airways", "airlines", "connection", "eta",
     ),
     hosts=("aeroapi.flightaware.com",),
     auth="key",

@@ -30,7 +30,11 @@ CONNECTOR = Connector(
     ),
     keywords=(
         "github", "issue", "issues", "pull request", "pr", "repo", "repository", "review", "bug",
-        "commit", "code", "merge", "notification", "notifications", "open source",
+        "commit", "code", "merge", "notification", "notifications", "open source", "pulls",
+        "pull requests", "prs", "repositories", "branch", "commits", "bugs", "ticket", "tickets",
+        "merged", "code review", "ci", "release", "assigned", "feature request", "maintainer",
+        "fork", "file", "close", "closed", "open issue", "reviewer", "crash", "source code",
+        "reviews",
     ),
     hosts=("api.github.com",),
     auth="oauth",

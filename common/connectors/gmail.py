@@ -56,7 +56,10 @@ CONNECTOR = Connector(
     keywords=(
         "gmail", "email", "emails", "mail", "mails", "inbox", "unread", "message", "thread",
         "reply", "draft", "send", "archive", "subject", "attachment", "sender", "newsletter",
-        "correspondence", "write",
+        "correspondence", "write", "e-mail", "e-mails", "mailbox", "wrote", "write back", "letter",
+        "forward", "cc", "respond", "response", "answer", "heard from", "hear from", "unsubscribe",
+        "spam", "attachments", "newsletters", "compose", "sent", "recipients", "received",
+        "invoice", "mark read", "replied", "correspondence with",
     ),
     hosts=("gmail.googleapis.com",),
     auth="google",

@@ -50,7 +50,11 @@ CONNECTOR = Connector(
     keywords=(
         "calendar", "event", "events", "meeting", "meetings", "appointment", "appointments",
         "agenda", "schedule", "scheduled", "reschedule", "invite", "busy", "free", "availability",
-        "lunch", "call", "cancel", "book", "gcal",
+        "lunch", "call", "cancel", "book", "gcal", "plans", "on for", "move", "postpone", "set up",
+        "block", "my day", "my week", "slot", "session", "interview", "dentist", "doctor",
+        "birthday", "reminder", "conference", "zoom", "meet", "invitation", "attendees", "upcoming",
+        "dinner", "coffee", "got on", "have on", "catch-up", "free time", "next meeting", "am i",
+        "standup", "date",
     ),
     hosts=("www.googleapis.com",),
     auth="google",

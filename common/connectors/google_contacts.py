@@ -32,7 +32,10 @@ CONNECTOR = Connector(
     ),
     keywords=(
         "contact", "contacts", "address book", "phone number", "email address", "number", "person",
-        "people", "friend", "colleague", "who", "google contacts",
+        "people", "friend", "colleague", "who", "google contacts", "reach", "get hold",
+        "phone book", "addresses", "numbers", "phone", "email", "mobile number", "mail address",
+        "cell number", "birthday", "my contacts", "contact details", "saved", "how do", "brother",
+        "sister", "mom", "dad", "aunt", "uncle", "mother", "boss",
     ),
     hosts=("people.googleapis.com",),
     auth="google",

@@ -52,7 +52,10 @@ CONNECTOR = Connector(
     keywords=(
         "drive", "doc", "docs", "document", "documents", "google doc", "file", "files", "sheet",
         "sheets", "spreadsheet", "slides", "presentation", "deck", "folder", "notes", "save",
-        "write", "append", "row",
+        "write", "append", "row", "google docs", "google sheets", "google slides", "pdf", "report",
+        "budget", "contract", "draft", "slide", "shared", "folders", "uploaded", "paper", "essay",
+        "letter", "table", "cell", "column", "columns", "rows", "workbook", "write up", "gdoc",
+        "template",
     ),
     hosts=("www.googleapis.com", "docs.googleapis.com", "sheets.googleapis.com"),
     auth="google",

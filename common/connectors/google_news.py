@@ -33,7 +33,10 @@ CONNECTOR = Connector(
     keywords=(
         "news", "headline", "headlines", "story", "stories", "top stories", "breaking", "latest",
         "press", "newspaper", "journalist", "article", "articles", "politics", "world", "current",
-        "happening",
+        "happening", "report", "reports", "reporting", "reported", "update", "updates", "happened",
+        "developments", "coverage", "media", "papers", "newspapers", "scandal", "election", "war",
+        "president", "government", "crisis", "announced", "recent", "up to", "catch up",
+        "new about", "going on", "events",
     ),
     hosts=("serpapi.com",),
     auth="key",

@@ -40,7 +40,9 @@ CONNECTOR = Connector(
     ),
     keywords=(
         "task", "tasks", "to-do", "todo", "to do", "list", "lists", "checklist", "due", "done",
-        "complete", "tick", "remind", "reminder", "chores", "google tasks",
+        "complete", "tick", "remind", "reminder", "chores", "google tasks", "tasks list", "errand",
+        "errands", "overdue", "have to", "remember to", "check off", "cross off", "mark", "finish",
+        "finished", "reminders", "to buy", "my list", "still have", "chore", "deadline", "shopping",
     ),
     hosts=("tasks.googleapis.com",),
     auth="google",

@@ -29,7 +29,9 @@ CONNECTOR = Connector(
     ),
     keywords=(
         "location", "where am", "my location", "my position", "current location", "where i",
-        "located", "gps", "time zone", "timezone", "city am", "ip",
+        "located", "gps", "time zone", "timezone", "city am", "ip", "we", "i located", "what town",
+        "town", "country am", "am i", "are we", "what city", "which country", "here", "whereabouts",
+        "my city", "my town", "lost", "neighborhood", "country",
     ),
     hosts=("api.ipinfo.io",),
     attribution="IP data by IPinfo where the device shares no position",

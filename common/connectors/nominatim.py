@@ -32,6 +32,9 @@ CONNECTOR = Connector(
     keywords=(
         "address", "coordinates", "latitude", "longitude", "geocode", "map", "street", "position",
         "landmark", "located", "where", "openstreetmap", "zip code", "postcode", "place",
+        "addresses", "house number", "road", "avenue", "square", "town", "district", "county",
+        "postal", "zip", "postal code", "location of", "lat", "lon", "longitude and", "gps",
+        "reverse", "pin", "osm", "far", "the map", "exact",
     ),
     hosts=("nominatim.openstreetmap.org",),
     capability="geocoding",

@@ -31,7 +31,9 @@ CONNECTOR = Connector(
     ),
     keywords=(
         "notion", "page", "pages", "wiki", "workspace", "database", "notes", "journal", "roadmap",
-        "document", "knowledge", "write", "append",
+        "document", "knowledge", "write", "append", "notion page", "notion database", "minutes",
+        "template", "templates", "handbook", "policy", "meeting notes", "doc", "docs", "table",
+        "entry", "entries", "board", "write up", "spec", "specs", "company wiki", "project plan",
     ),
     hosts=("api.notion.com",),
     auth="oauth",

@@ -43,7 +43,12 @@ CONNECTOR = Connector(
     keywords=(
         "weather", "forecast", "temperature", "rain", "raining", "snow", "sunny", "cloudy", "wind",
         "windy", "humidity", "umbrella", "jacket", "cold", "hot", "warm", "storm", "degrees",
-        "sunrise", "sunset", "uv",
+        "sunrise", "sunset", "uv", "rainy", "snowing", "snowy", "snowfall", "sunshine", "sun",
+        "cloud", "clouds", "gust", "gusts", "humid", "warmer", "colder", "hotter", "cooler",
+        "chilly", "freezing", "frost", "ice", "icy", "hail", "fog", "foggy", "thunder",
+        "thunderstorm", "thunderstorms", "lightning", "shower", "showers", "drizzle", "heat",
+        "heatwave", "outlook", "climate", "celsius", "fahrenheit", "coat", "wear", "sunscreen",
+        "outside", "outdoors", "beach",
     ),
     hosts=(
         "api.open-meteo.com", "geocoding-api.open-meteo.com",

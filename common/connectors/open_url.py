@@ -26,7 +26,9 @@ CONNECTOR = Connector(
     ),
     keywords=(
         "open", "tab", "window", "browser", "website", "url", "link", "site", "visit", "go to",
-        "take me", "navigate", "show page", "launch",
+        "take me", "navigate", "show page", "launch", "opening", "webpage", "homepage", "bring up",
+        "pull up", "go", "web address", "new tab", "new window", "browse", "load", "direct me",
+        "jump", "surf", "page", "website of",
     ),
 )
 

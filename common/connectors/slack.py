@@ -44,7 +44,10 @@ CONNECTOR = Connector(
     ),
     keywords=(
         "slack", "channel", "channels", "message", "messages", "dm", "direct message", "post",
-        "team", "colleague", "workspace", "thread", "mention", "chat", "announce",
+        "team", "colleague", "workspace", "thread", "mention", "chat", "announce", "ping", "pinged",
+        "said", "wrote", "write", "tell", "mentions", "mentioned", "posted", "conversation",
+        "reply", "group", "huddle", "emoji", "coworker", "coworkers", "direct messages", "dms",
+        "channel called", "announcement", "discussion", "direct", "teammates",
     ),
     hosts=("slack.com",),
     auth="oauth",

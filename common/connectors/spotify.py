@@ -32,6 +32,11 @@ CONNECTOR = Connector(
     keywords=(
         "spotify", "music", "song", "songs", "track", "album", "artist", "playlist", "play",
         "pause", "skip", "next song", "resume", "podcast", "listen", "listening", "playing", "band",
+        "jazz", "rock", "pop", "classical", "hip-hop", "rap", "country", "indie", "techno", "blues",
+        "soul", "tune", "tunes", "lyrics", "sing", "sings", "singer", "singing", "sung", "volume",
+        "queue", "shuffle", "repeat", "stop", "continue", "next track", "previous", "put on",
+        "turn up", "turn on", "turn off", "something to", "hear", "albums", "artists", "playlists",
+        "radio", "podcasts", "episode", "soundtrack", "workout", "relaxing", "tracks",
     ),
     hosts=("api.spotify.com",),
     auth="oauth",

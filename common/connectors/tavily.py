@@ -28,7 +28,9 @@ CONNECTOR = Connector(
     ),
     keywords=(
         "tavily", "search", "web", "internet", "look up", "find out", "online", "results",
-        "website", "websites", "page", "information",
+        "website", "websites", "page", "information", "look", "lookup", "query", "sites", "pages",
+        "research", "best way", "how to", "tutorial", "guide", "rules", "hours", "manual", "who",
+        "answer", "papers",
     ),
     hosts=("api.tavily.com",),
     capability="web_search",

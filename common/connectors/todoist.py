@@ -40,7 +40,9 @@ CONNECTOR = Connector(
     ),
     keywords=(
         "todoist", "task", "tasks", "to-do", "todo", "to do", "due", "overdue", "priority", "done",
-        "complete", "tick", "remind", "reminder", "project", "errand",
+        "complete", "tick", "remind", "reminder", "project", "errand", "chores", "errands",
+        "checklist", "list", "remember to", "check off", "cross off", "mark", "finish", "finished",
+        "reminders", "my list", "have to", "p1", "label", "postpone", "deadline",
     ),
     hosts=("api.todoist.com",),
     auth="oauth",

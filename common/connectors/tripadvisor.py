@@ -46,7 +46,11 @@ CONNECTOR = Connector(
     keywords=(
         "tripadvisor", "attraction", "attractions", "sights", "sightseeing", "museum", "tour",
         "things to", "hotel", "restaurant", "travel", "vacation", "holiday", "visit", "tourist",
-        "traveller", "travelers", "review", "reviews", "rating",
+        "traveller", "travelers", "review", "reviews", "rating", "see", "landmarks", "landmark",
+        "worth visiting", "worth seeing", "to do", "to see", "places to", "beach", "temple",
+        "castle", "gallery", "museums", "zoo", "hiking", "excursion", "itinerary", "tourists",
+        "travellers", "guide", "must see", "activities", "kids", "family", "day trip", "castles",
+        "beaches",
     ),
     hosts=("terra.tripadvisor.com",),
     auth="key",

@@ -33,7 +33,10 @@ CONNECTOR = Connector(
     ),
     keywords=(
         "text", "sms", "texting", "text message", "call", "phone", "phone call", "dial", "ring",
-        "hang up", "hangup", "voice message", "goodbye", "mobile", "cell",
+        "hang up", "hangup", "voice message", "goodbye", "mobile", "cell", "texts", "message",
+        "telephone", "number", "ring up", "call up", "calling", "dialing", "voicemail", "speak",
+        "tell them", "end the", "end call", "end this", "this call", "saying", "say goodbye", "bye",
+        "landline", "wake-up", "notify", "off the", "get off",
     ),
     hosts=("api.twilio.com",),
     auth="key",

@@ -34,6 +34,13 @@ CONNECTOR = Connector(
     keywords=(
         "wikipedia", "encyclopedia", "article", "who", "history", "biography", "born", "definition",
         "meaning", "explain", "facts", "capital", "population", "invented", "founded", "wiki",
+        "wrote", "written", "painted", "composed", "discovered", "died", "king", "queen", "emperor",
+        "empire", "war", "century", "ancient", "science", "physics", "chemistry", "biology",
+        "philosophy", "scientist", "painter", "writer", "philosopher", "composer", "inventor",
+        "country", "river", "mountain", "planet", "species", "animal", "theory", "largest",
+        "tallest", "oldest", "origin", "when was", "who was", "who is", "what is", "what are",
+        "how does", "why is", "why do", "why are", "tell me", "how many", "invention", "work",
+        "works", "cause", "causes", "inhabitants", "language", "religion", "revolution", "mean",
     ),
     hosts=("*.wikipedia.org",),
     concurrency=2,

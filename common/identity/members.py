@@ -98,7 +98,7 @@ class Members:
 
 
 class LivingOnly:
-    """Accepts what `inner` accepts, but no deleted user's token: it may outlive its user an hour."""
+    """Accepts what `inner` does, but for deleted users' tokens: they outlive them by an hour."""
 
     def __init__(self, inner: Verifier, members: Members) -> None:
         self._inner = inner

@@ -92,6 +92,8 @@ def parameters(spec: ToolSpec) -> list[Parameter]:
 def question(parameter: Parameter) -> str:
     """Return what to ask the user when `parameter` is missing."""
     words = parameter.name.replace("_", " ")
+    if parameter.kind == "topic" and set(words.split()) & _TITLES:
+        return "What should it be called?"
     way = next((w for w in ("from", "to") if w in words.split()), "")
     way = {"origin": "from", "destination": "to"}.get(words, way)
     if way and parameter.kind in ("currency", "place"):
@@ -115,7 +117,7 @@ def fill(
     clause = _without_service(clause, set(spec.name.split("_")))
     found = _as_counts(found, today) if any(p.name == "days" for p in todo) else found
     for parameter in sorted(todo, key=_eagerness):
-        value = _take(parameter, todo, clause, found, filled, knows)
+        value = _take(parameter, todo, clause, found, filled, knows, spec.name.split("_"))
         filled.arguments[parameter.name] = value
         if value is True:  # "open now" is said by the argument, and no part of the topic
             clause = re.sub(parameter.name.replace("_", " "), "", clause, flags=re.IGNORECASE)
@@ -190,6 +192,7 @@ def _take(
     found: Sequence[Found],
     filled: Filled,
     knows: Callable[[str], bool],
+    names: Sequence[str],
 ) -> Any:
     if p.kind == "choice":
         return _choice(p, clause)
@@ -199,7 +202,12 @@ def _take(
     if p.kind == "topic":
         if quoted := _pick(found, filled, "quoted"):
             return _use(filled, quoted, quoted.value)
-        return (topic(clause, filled.used, knows) or None) if p.required else None
+        if names[0] in _MAKERS and set(p.name.split("_")) & _TITLES:
+            return (title(clause, found, knows) or None) if p.required else None
+        # A tool that looks near a place has no use for its name in what it looks for.
+        near = "location" in names
+        spare = [f for f in found if near and f.kind == "place" and f.cue != "for"]
+        return (topic(clause, [*filled.used, *spare], knows) or None) if p.required else None
     if p.kind == "message":
         if quoted := _pick(found, filled, "quoted"):
             return _use(filled, quoted, quoted.value)
@@ -229,8 +237,11 @@ def _chosen(p: Parameter, found: Sequence[Found], filled: Filled) -> Found | Non
             return _pick(found, filled, "place", cues={"from", "between"})
         if words & {"destination", "to"}:
             return _pick(found, filled, "place", cues={"to", "and", "for", "in"})
-        return _pick(found, filled, "place", cues={"in", "near", "around", "at", "for"}) or (
-            _pick(found, filled, "place") if p.required else None
+        # "Showtimes for Dune in Boston" are in Boston.
+        return (
+            _pick(found, filled, "place", cues={"in", "near", "around", "at"})
+            or _pick(found, filled, "place", cues={"for"})
+            or (_pick(found, filled, "place") if p.required else None)
         )
     if p.kind == "count":
         marks = {stem(word) for word in words}
@@ -310,11 +321,51 @@ def _choice(p: Parameter, clause: str) -> Any:
     return next(said, options[0] if p.required and options else None)
 
 
+_MAKERS = frozenset(vocabulary("create save send update add append draft reply"))
+_TITLES = frozenset({"title", "subject", "items", "summary"})
+_THINGS = frozenset(
+    vocabulary("task event note reminder todo to-do document doc page email message issue list new")
+)
+_MAKING = re.compile(
+    r"\A\W*(?:(?:please|can you|could you|i (?:want|need)(?: you)? to|new|also)\W+)*"
+    r"(?:(?:add|create|make|put|schedule|book|set up|plan|open|file|start|save|block|write|send|"
+    r"remind me to|remind me about|remind me|remember to|note)\b\s*)?(?:me\s+)?(?:an?\s+|the\s+|new\s+)*",
+    re.IGNORECASE,
+)
+_ABOUT_IT = re.compile(
+    r"\b(?:called|named|titled|saying|that says|about|that|to|for|of|with)\s+|:\s*", re.IGNORECASE
+)
+_WHERE_TO = re.compile(r"\s+(?:to|on|onto|in|into|as|from)\s+((?:[\w'’-]+\s*){1,5})\W*\Z", re.I)
+
+
+def title(clause: str, found: Sequence[Found], knows: Callable[[str], bool]) -> str:
+    """Return what is to be made, without the command, where it goes and when it is.
+
+    "put dentist on my calendar tomorrow at 3pm" is "dentist"; `knows` tells the words for things
+    of the service ("calendar", "task") from the user's own.
+    """
+    said = [f for f in found if f.kind in ("date", "time", "email", "url", "phone")]
+    text = " ".join(_MAKING.sub("", without(clause, said).strip() + " ", count=1).split())
+    if goal := _WHERE_TO.search(text):
+        words = [w for w in WORD.findall(goal[1]) if w.lower() not in STOP]
+        if words and all(knows(w.lower()) for w in words):
+            text = text[: goal.start()]
+    if lead := _ABOUT_IT.search(text):
+        head = [w for w in WORD.findall(text[: lead.start()]) if w.lower() not in STOP]
+        if all(knows(w.lower()) for w in head) and text[lead.end() :].strip():
+            text = text[lead.end() :]
+    text = re.sub(
+        r"(?:\s+(?:with|at|on|in|for|by|to|and|the|my|a))+\W*\Z", "", text.strip(" ?!.,:;")
+    )
+    return "" if all(word.lower() in _THINGS for word in text.split()) else text
+
+
 _FRAME = re.compile(
     r"\A\W*(?:(?:please|hey|ok(?:ay)?|so|and|also|then|can you|could you|would you|will you|"
     r"i(?:'d| would) like"
     r"(?: you)? to|i (?:want|need)(?: you)?(?: to)?|help me|let's|do you know|i'm looking for)\W+)*"
-    r"(?:(?:what|who|where|when|why|how|which)(?:'s|’s| (?:is|was|are|were|does|did|do|can))?"
+    r"(?:how (?:tall|old|big|large|long|high|deep|far|fast|heavy|wide|hot|cold) (?:is|are|was|were)\b"
+    r"|(?:what|who|where|when|why|how|which)(?:'s|’s| (?:is|was|are|were|does|did|do|can))?"
     r"|is there|are there|tell|show|give|get|find|search|look|fetch|read|list|google|explain|define"
     r"|describe|play|open|research|check)?(?:\s+(?:me|us))?(?:\s+(?:up|out))?"
     r"(?:\s+(?:some|any)thing)?(?:\s+(?:for|about|on))?\s+",

@@ -208,6 +208,10 @@ def _amounts(text: str, now: dt.datetime) -> Iterator[Found]:
 
 
 def _tickers(text: str, now: dt.datetime) -> Iterator[Found]:
+    for m in shapes.COIN.finditer(text):
+        coin = shapes.COINS.get((m[1] or "").lower()) or m[0].upper()
+        if not m[0].isupper():  # in capitals it is a ticker anyway
+            yield Found("ticker", coin, m.start(), m.end(), _before(text, m.start()))
     if text.isupper() and len(re.findall(r"[A-Z\x00\x01]{2,}", text)) > 2:
         return  # the whole sentence is in capitals
     for m in _TICKER.finditer(text):

@@ -12,7 +12,7 @@ import asyncio
 import datetime as dt
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -56,12 +56,19 @@ class OfflinePlanner(Model):
     """A deterministic `agents` model over the tools of `registry`.
 
     `clock` tells the time; the user's zone is read from a line "Time zone: <IANA name>" of the
-    instructions, else UTC. `chunk_delay_s` paces the stream for people to watch.
+    instructions, else UTC. `chunk_delay_s` paces the stream for people to watch. `secret` tells
+    which keys are set; without it all that are needed count as set.
     """
 
-    def __init__(self, registry: Registry, clock: Clock = now, chunk_delay_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        clock: Clock = now,
+        chunk_delay_s: float = 0.0,
+        secret: Callable[[str], str | None] | None = None,
+    ) -> None:
         self._registry = registry
-        self._planner = Planner(registry)
+        self._planner = Planner(registry, secret)
         self._clock = clock
         self._delay = chunk_delay_s
 

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from common.llm import arguments
 from common.llm.arguments import Filled, ToolSpec
 from common.llm.extraction import Found, extract
-from common.llm.smalltalk import GREETING, PLANNER, REPLIES, small_talk
+from common.llm.smalltalk import GREETING, PLANNER, REPLIES, beyond, small_talk
 from common.tools import Registry
-from common.tools.ranking import Ranker
-from common.tools.shapes import STOP, WORD
+from common.tools.ranking import ranker_of
+from common.tools.shapes import STOP, WORD, stem, vocabulary
 
 # Below FLOOR a tool is not meant; a question about anything may go to what answers questions.
 FLOOR, QUESTION_FLOOR, CLAUSE_FLOOR = 0.32, 0.03, 0.45
+# What a tool that is set up may lack of one that is not, and what an answer of a list of answers.
+_READY, _ANSWERING = 0.6, 0.7
 _REMEMBERED = 4
 _FOLLOW = re.compile(
     r"\W*(?:(?:and|but|ok(?:ay)?|so|then|now)\W+)*(?:(?:what|how) about|same (?:thing )?(?:for|in)|"
@@ -41,6 +43,26 @@ _LED = re.compile(
 _ASKS = re.compile(
     r"\W*(?:who|what|when|where|why|how|which|tell me about|explain|define|describe)\b(?:['’]s)?",
     re.IGNORECASE,
+)
+# Who says these wants something changed; reading about it is no help.
+_ACTS = re.compile(
+    r"\W*(?:please |can you |could you |i (?:want|need)(?: you)? to )*(?:add|book|reserve|cancel|"
+    r"delete|remove|send|post|create|schedule|order|set|turn|pay|transfer|subscribe|unsubscribe|"
+    r"put|new [\w-]+(?: [\w-]+)?:|rent|rename|move|invite|reply|call|text|dial|sell|complete|tick|mark|archive|hire|remind)(?!\w)",
+    re.IGNORECASE,
+)
+# Said of anything: they tell nothing of what is meant.
+_LIGHT = frozenset(
+    stem(word)
+    for word in vocabulary(
+        "add book reserve cancel delete remove send post create schedule order set turn pay "
+        "transfer rent make put new write find search look open call get give show tell take say "
+        "do go work works play move please good best big small long old thing things way lot "
+        "people person place here there time day year"
+    )
+)
+_TYPED = frozenset(
+    vocabulary("ticker currency amount code url email phone coordinates")
 )
 _PERSONAL = re.compile(r"\b(?:you|your|yourself|i|my|me(?! about)|we|our)\b", re.IGNORECASE)
 _SEPARATOR = re.compile(
@@ -87,9 +109,13 @@ class _Session:
 class Planner:
     """Plans over the tools of one registry."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(
+        self, registry: Registry, secret: Callable[[str], str | None] | None = None
+    ) -> None:
+        """Plan with `registry`; `secret` tells which keys are set (None: all that are needed)."""
         self._registry = registry
-        self._ranker = Ranker(registry)
+        self._ranker = ranker_of(registry)
+        self._secret = secret
 
     def plan(self, texts: Sequence[str], *, now: dt.datetime, tools: Sequence[ToolSpec]) -> Plan:
         """Plan for the last of the user's `texts`, of which the earlier ones are the context.
@@ -129,6 +155,9 @@ class Planner:
             choice = self._choose(clause, session)
             if choice is None:
                 notes.append(self._cannot(clause if calls else "", session))
+            elif keys := self._lacking(choice):
+                name = self._registry.entries[self._slug(choice)].connector.name
+                notes.append(f"That needs {name}, which is not set up: set {' and '.join(keys)}.")
             elif choice.filled.missing:
                 missing = choice.filled.missing[0]
                 asked = missing.kind
@@ -153,6 +182,8 @@ class Planner:
         return session.choices[clause]
 
     def _search(self, clause: str, session: _Session) -> _Choice | None:
+        if beyond(clause):
+            return None
         found = extract(clause, session.now)
         ranked = self._ranker.rank_tools(clause, among=session.tools.keys())
         choices = [
@@ -160,17 +191,50 @@ class Planner:
             for n, s in ranked[:12]
             if s
         ]
-        best = max(choices, key=lambda choice: choice.fit, default=None)
-        if best and best.score >= FLOOR and self._worth(best):
-            return best
+        meant = [c for c in choices if c.score >= FLOOR and self._meant(c, clause)]
+        best = max(meant, key=lambda choice: choice.fit, default=None)
+        if best and self._lacking(best):
+            ready = (c for c in meant if not self._lacking(c) and c.fit >= _READY * best.fit)
+            best = max(ready, key=lambda choice: choice.fit, default=best)
+        if best and not self._worth(best):
+            best = None
         if not _ASKS.match(clause) or _PERSONAL.search(clause):
-            return None
-        answering = [
+            return best
+        answering = (
             c
             for c in choices
             if c.score >= QUESTION_FLOOR and not c.filled.missing and self._answers(c)
-        ]
-        return max(answering, key=lambda choice: choice.fit, default=None)
+        )
+        answer = max(answering, key=lambda choice: choice.fit, default=None)
+        if best is None or (answer and answer.fit >= _ANSWERING * best.fit and self._bare(best)):
+            return answer
+        return best
+
+    def _meant(self, choice: _Choice, clause: str) -> bool:
+        """True where the clause speaks of what the tool is for, and of a change if it asks one."""
+        tool = self._registry.tool(choice.spec.name)
+        if _ACTS.match(clause) and tool.risk == "read":
+            return False
+        if any(f.kind in _TYPED for f in choice.filled.used):
+            return True
+        words = (w for w in WORD.findall(clause) if w.lower() not in STOP)
+        return any(
+            stem(w) not in _LIGHT and self._ranker.knows(choice.spec.name, w.lower())
+            for w in words
+        )
+
+    @staticmethod
+    def _bare(choice: _Choice) -> bool:
+        """True where nothing of the sentence but perhaps its topic went into the tool."""
+        return not choice.filled.used
+
+    def _lacking(self, choice: _Choice) -> list[str]:
+        """Return the keys without which none of the tool's providers works."""
+        if self._secret is None:
+            return []
+        entries = map(self._registry.entry_of, self._registry.providers(choice.spec.name))
+        lacking = [entry.missing(self._secret) for entry in entries]
+        return [] if [] in lacking else lacking[0]
 
     def _worth(self, choice: _Choice) -> bool:
         """An id nobody can type, or coordinates nobody gave, are no reason to ask."""
@@ -237,6 +301,8 @@ class Planner:
         one, two = self._choose(left, session), self._choose(right, session)
         if _LED.match(right):
             return bool(one or two) and (one is not None or bool(_LED.match(left)))
+        if _ACTS.match(left):
+            return False  # "add eggs and milk to my list" is one act
         return bool(
             one
             and two

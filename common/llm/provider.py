@@ -29,17 +29,25 @@ def open_model(settings: Settings, registry: Registry, clock: Clock) -> Model:
     Either way its `get_response` tells the context's `Sink` and raises our own errors.
     """
     if settings.offline:
-        return RelayModel(OfflinePlanner(registry, clock=clock, chunk_delay_s=_PACE))
+        planner = OfflinePlanner(
+            registry, clock=clock, chunk_delay_s=_PACE, secret=settings.secret
+        )
+        return RelayModel(planner)
     return EndpointModel(settings)
 
 
-def model_settings(settings: Settings) -> ModelSettings:
-    """Return what every request asks for beside its text: above all, that it is not kept."""
-    chosen = ModelSettings(include_usage=True, parallel_tool_calls=True, store=False)
-    if not settings.openai_base_url:
-        # What is not kept there must come back with us; other endpoints may not know the word.
-        chosen.response_include = ["reasoning.encrypted_content"]
-    return chosen
+def model_settings() -> ModelSettings:
+    """Return what every request asks for beside its text: above all, that it is not kept.
+
+    What the endpoint does not keep (a reasoning model's thoughts) it hands over sealed, and gets
+    back with the next request.
+    """
+    return ModelSettings(
+        include_usage=True,
+        parallel_tool_calls=True,
+        store=False,
+        response_include=["reasoning.encrypted_content"],
+    )
 
 
 class EndpointModel(Model):

@@ -89,7 +89,9 @@ class LinkedAccounts:
             raise NotFound("No such account is connected.")
         return _read(found, await self._vault.open(uid))
 
-    async def link(self, uid: str, provider: str, profile: Profile, tokens: Tokens) -> Account | None:
+    async def link(
+        self, uid: str, provider: str, profile: Profile, tokens: Tokens
+    ) -> Account | None:
         """Keep an account, new or linked again; None where another user has it.
 
         Without a new refresh token the old one stays.

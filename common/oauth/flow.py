@@ -169,8 +169,14 @@ def challenge(verifier: str) -> str:
 
 
 def authorize_url(
-    provider: Provider, client: Client, *, state: str, verifier: str, scopes: Scopes,
-    redirect_uri: str, hint: Mapping[str, str] | None = None,
+    provider: Provider,
+    client: Client,
+    *,
+    state: str,
+    verifier: str,
+    scopes: Scopes,
+    redirect_uri: str,
+    hint: Mapping[str, str] | None = None,
 ) -> str:
     """Return where the browser asks the user; `hint` adds to the provider's own parameters."""
     query = {

@@ -121,8 +121,7 @@ class Keeper:
             )
         if linked:
             return NotAllowed(
-                f"Your {name} account is connected without permission for this. "
-                f"Allow it at {where}"
+                f"Your {name} account is connected without permission for this. Allow it at {where}"
             )
         return NotAllowed(f"No {name} account is connected. Connect one at {where}")
 

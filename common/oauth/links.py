@@ -80,7 +80,12 @@ class Links:
         self._browser_map = browser_map
 
     async def begin(
-        self, uid: str, *, provider: str, features: Collection[str] = (), redirect: str = "",
+        self,
+        uid: str,
+        *,
+        provider: str,
+        features: Collection[str] = (),
+        redirect: str = "",
         account: str = "",
     ) -> Started:
         """Start linking an account for `features` (none: all), or `account` again.

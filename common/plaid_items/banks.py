@@ -71,8 +71,8 @@ class Bank:
 class Banks:
     """Links banks, keeps them, ends them.
 
-    `webhook` is where Plaid reaches us (https, else it is left out), `redirect_uri` where banks send
-    their users back to, as registered at Plaid. `of(uid)` is one user's banks, as tools see them.
+    `webhook` is where Plaid reaches us (https, else it is left out), `redirect_uri` where banks
+    send their users back to, as registered at Plaid.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class Banks:
         raise NotFound("There is no such bank account. List them first.")
 
     async def remove_all(self, uid: str) -> None:
-        """End every link of the user's; the first failure is raised at the end, and its link kept."""
+        """End every link of the user's; what fails is kept, and raised at the end."""
         failure: OdaiError | None = None
         for bank in await self.listed(uid):
             try:

@@ -173,9 +173,10 @@ def _kept(listed: object) -> list[Row]:
             continue
         row: Row = {name: given[name] for name in _KEPT if given.get(name) is not None}
         category = given.get("personal_finance_category")
+        category = category if isinstance(category, dict) else {}
         row["amount"] = str(amount)
         row["currency"] = given.get("iso_currency_code") or given.get("unofficial_currency_code")
-        row["category"] = category.get("primary") if isinstance(category, dict) else None
+        row["category"], row["detail"] = category.get("primary"), category.get("detailed")
         if isinstance(row.get("transaction_id"), str) and _is_day(row.get("date")):
             rows.append(row | {"account_id": str(row.get("account_id", ""))})
     return rows

@@ -1,9 +1,10 @@
 """The router: which connectors, and which of their tools, a sentence is about. No model call.
 
 Every connector is a document made of its manifest and its tools' docstrings; a sentence is scored
-against them by BM25 over stems, word pairs and shapes ("a currency", "a flight number"). Words no
-manifest knows are matched by their trigrams, which forgives typing. Interchangeable connectors
-(same `capability`) lend each other their words. An index is built once; a call takes microseconds.
+against them by BM25 over stems, word pairs, phrases and shapes ("a currency", "a flight number").
+Words no manifest knows are matched by their trigrams, which forgives typing. Interchangeable
+connectors (same `capability`) lend each other their words. An index is built on first use, once for
+each registry (`ranker_of`); a call takes microseconds.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 from common.tools.declare import Tool
 from common.tools.registry import Entry, Registry
-from common.tools.shapes import CAPITALS, features, opening, stem, stems
+from common.tools.shapes import CAPITALS, STOP, WORD, features, opening, stem, stems
 
 # A shape a sentence may hold, and the words in a parameter's name that say a tool takes it.
 _TAKES = {
     "#currency": {"currency"},
     "#pair": {"from_currency", "to_currency", "currency_pair"},
     "#ticker": {"ticker", "symbol"},
+    "#cashtag": {"ticker", "symbol"},
+    "#asin": {"asin"},
     "#url": {"url"},
     "#email": {"email", "recipient", "attendee"},
     "#phone": {"phone"},
@@ -51,6 +54,7 @@ _WEIGHTS = {
     "arguments": 0.4,
     "peers": 0.8,
 }
+_CHOSEN = ("name", "keywords", "examples", "description")
 _SATURATION = 1.2
 _LENGTH = 0.35
 # Small registries must not inflate how rare a word looks: thresholds would shift with their size.
@@ -58,7 +62,7 @@ _IMAGINED = 24
 _HALF = 6.0
 _ALIKE = 0.52
 
-_MARK = re.compile(r"#[a-z]+|\^\S+ \S+")
+_MARK = re.compile(r"#[a-z]+|\^\S+ \S+|~\S+")
 _STOPS = re.compile(r"[.,;:!?()\n]")
 
 Fields = Mapping[str, Iterable[str]]
@@ -77,16 +81,29 @@ class Ranker:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        entries = registry.entries.values()
-        self._connectors = _Index({e.slug: _connector_fields(e, entries) for e in entries})
-        self._tools = _Index(
-            {
-                name: _tool_fields(tool, registry.entry_of(tool))
-                for name, tool in registry.tools.items()
-            }
-        )
-        self._names = {e.slug: stems(f"{e.connector.name} {e.slug}") for e in entries}
-        self._fuzzy = _Fuzzy(self._connectors.words | self._tools.words)
+
+    @cached_property
+    def _connectors(self) -> _Index:
+        entries = self._registry.entries.values()
+        return _Index({e.slug: _connector_fields(e, entries) for e in entries})
+
+    @cached_property
+    def _tools(self) -> _Index:
+        tools, entry_of = self._registry.tools, self._registry.entry_of
+        return _Index({name: _tool_fields(tool, entry_of(tool)) for name, tool in tools.items()})
+
+    @cached_property
+    def _names(self) -> dict[str, list[str]]:
+        entries = self._registry.entries.values()
+        return {e.slug: stems(f"{e.connector.name} {e.slug}") for e in entries}
+
+    @cached_property
+    def _fuzzy(self) -> _Fuzzy:
+        return _Fuzzy(self._connectors.words, self._connectors.chosen)
+
+    def build(self) -> None:
+        """Make the index of connectors now; otherwise the first sentence waits for it."""
+        _ = self._names, self._fuzzy
 
     def rank(self, text: str, *, limit: int | None = None) -> list[Ranked]:
         """Return every connector, best first; among equals by the manifests' `rank`."""
@@ -140,7 +157,15 @@ class Ranker:
         query[opening(text)] = 0.15
         for shape in features(text):
             query[shape] = 0.6 if shape in _VAGUE else 1.4
+        for phrase in _phrases(text):
+            query[phrase] = 1.0
         return query
+
+
+@lru_cache(maxsize=4)
+def ranker_of(registry: Registry) -> Ranker:
+    """Return the one ranker of `registry`: the router and the offline planner share its index."""
+    return Ranker(registry)
 
 
 class _Index:
@@ -168,7 +193,10 @@ class _Index:
         self._postings = {
             word: self._finish(found, len(counted)) for word, found in weights.items()
         }
-        self.words = frozenset(word for word in weights if word[0] not in "#^" and " " not in word)
+        # Chosen words are what people mistype; prose holds everything ("whether" for "wether").
+        held = (fields.get(f, ()) for fields in counted.values() for f in _CHOSEN)
+        self.chosen = frozenset(word for words in held for word in words if _plain(word))
+        self.words = frozenset(filter(_plain, weights))
 
     @staticmethod
     def _finish(found: Mapping[str, float], size: int) -> dict[str, float]:
@@ -190,10 +218,11 @@ class _Index:
 
 
 class _Fuzzy:
-    """Finds the known word an unknown one was meant to be, by shared trigrams."""
+    """Finds the target that a word not `known` was meant to be, by shared trigrams."""
 
-    def __init__(self, words: Collection[str]) -> None:
-        self._grams = {word: _trigrams(word) for word in words}
+    def __init__(self, known: Collection[str], targets: Collection[str]) -> None:
+        self._known = known
+        self._grams = {word: _trigrams(word) for word in targets}
         self._holders: dict[str, list[str]] = defaultdict(list)
         for word, grams in self._grams.items():
             for gram in grams:
@@ -202,7 +231,7 @@ class _Fuzzy:
 
     def _nearest(self, word: str) -> tuple[str, float]:
         """Return a known word and how sure that is; the word itself where nothing is near."""
-        if word in self._grams or len(word) < 4 or not word.isalpha():
+        if word in self._known or len(word) < 4 or not word.isalpha():
             return word, 1.0
         grams = _trigrams(word)
         shared = Counter(held for gram in grams for held in self._holders.get(gram, ()))
@@ -218,19 +247,20 @@ class _Fuzzy:
 def _connector_fields(entry: Entry, entries: Iterable[Entry]) -> Fields:
     c = entry.connector
     peers = [
-        p.connector
+        word
         for p in entries
         if c.capability and p.connector.capability == c.capability and p is not entry
+        for word in (*p.connector.keywords, *_marked(p.connector.keywords))
     ]
     return {
         "name": [c.name, entry.slug],
-        "keywords": [*c.keywords, c.capability],
+        "keywords": [*c.keywords, *_marked(c.keywords), c.capability],
         "examples": [_anonymous(example) for example in c.examples],
         "description": [c.description],
         "tools": [tool.name for tool in entry.tools],
         "prose": [tool.description for tool in entry.tools],
         "arguments": [_arguments(tool, entry) for tool in entry.tools],
-        "peers": [" . ".join(p.keywords) for p in peers],
+        "peers": peers,
     }
 
 
@@ -258,9 +288,11 @@ def _anonymous(example: str) -> str:
     return " ".join((opening(example), ".", words, *shapes))
 
 
-# A tool's text is read twice, for its connector and for itself.
-@lru_cache(maxsize=1024)
+# A tool's text is read twice, for its connector and for itself; a keyword by every connector.
+@lru_cache(maxsize=4096)
 def _tokens(text: str) -> list[str]:
+    if text.isalpha():
+        return stems(text)
     made = _MARK.findall(text)
     for run in _STOPS.split(_MARK.sub(".", text) if made else text):
         if words := stems(run):
@@ -268,8 +300,22 @@ def _tokens(text: str) -> list[str]:
     return made
 
 
+def _marked(keywords: Iterable[str]) -> list[str]:
+    return [phrase for keyword in keywords if " " in keyword for phrase in _phrases(keyword)]
+
+
+def _phrases(text: str) -> list[str]:
+    """Return neighbouring words of which one is an everyday word: "put on", "where am"."""
+    words = [word.lower() for word in WORD.findall(text)]
+    return [f"~{a}_{b}" for a, b in pairwise(words) if a in STOP or b in STOP]
+
+
 def _pairs(words: list[str]) -> list[str]:
     return [f"{a} {b}" for a, b in pairwise(words)]
+
+
+def _plain(token: str) -> bool:
+    return token[0] not in "#^~" and " " not in token
 
 
 def _trigrams(word: str) -> frozenset[str]:

@@ -138,6 +138,24 @@ CURRENCY = re.compile(
     rf"|(?P<sign>{'|'.join(map(re.escape, CURRENCY_SIGNS))})(?=\s?\d)"
 )
 
+# Coins that people call by name, with their symbols.
+COINS = {
+    "bitcoin": "BTC",
+    "ethereum": "ETH",
+    "ether": "ETH",
+    "solana": "SOL",
+    "dogecoin": "DOGE",
+    "cardano": "ADA",
+    "litecoin": "LTC",
+    "ripple": "XRP",
+    "polkadot": "DOT",
+    "tether": "USDT",
+    "shiba inu": "SHIB",
+    "avalanche": "AVAX",
+    "monero": "XMR",
+}
+COIN = re.compile(rf"\b({'|'.join(COINS)})s?\b|\b(btc|eth|xrp|doge|bnb)\b", re.IGNORECASE)
+
 URL = re.compile(
     r"\bhttps?://[^\s<>\"']+[^\s<>\"'.,;:!?)]"
     r"|\b(?:www\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:com|org|net|io|dev|gov|edu|co\.uk|de|fr|app)"
@@ -153,6 +171,8 @@ TRACKING = re.compile(
     r"EZ\d{8,10}|[A-Z]{2,4}\d{8,20})\b"
 )
 ZIP = re.compile(r"\b\d{5}(?:-\d{4})?\b")
+CASHTAG = re.compile(r"(?<!\w)\$[A-Za-z]{1,5}\b")
+ASIN = re.compile(r"\bB0[A-Z0-9]{8}\b")
 CAPITALS = re.compile(r"(?<![\w$])\$?[A-Z]{1,5}(?:\.[A-Z])?\b")
 ACRONYMS = frozenset(
     vocabulary(
@@ -201,6 +221,8 @@ def features(text: str) -> list[str]:
         "#tracking": bool(TRACKING.search(text)),
         "#zip": bool(ZIP.search(text)),
         "#ticker": bool(caps) and not shouting,
+        "#cashtag": bool(CASHTAG.search(text)),
+        "#asin": bool(ASIN.search(text)),
         "#airport": any(len(c) == 3 and c.isalpha() for c in caps) and not shouting,
         "#time": bool(_CLOCK.search(text)),
         "#date": bool(_DAY.search(text)),

@@ -38,7 +38,9 @@ log = get_logger(__name__)
 
 _PREFIX = re.compile(r"/(?:oauth_google|auth/google)(?=/)|/google_(?=access_request\Z)")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\Z")
-_PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+_PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+)
 _CONFIRM = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Connect {service}</title>
 <meta name="viewport" content="width=device-width"><style>
 body{{font:1rem/1.5 system-ui;max-width:32rem;margin:20vh auto;padding:0 1rem}}

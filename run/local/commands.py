@@ -147,7 +147,7 @@ def docs(_: Settings, __: argparse.Namespace) -> int:
     from run.local.asyncapi import document_text
 
     readme = Path("README.md")
-    before, _, rest = readme.read_text().partition("<!-- settings -->")
+    before, rest = readme.read_text().split("<!-- settings -->")
     after = rest.partition("<!-- /settings -->")[2]
     readme.write_text(f"{before}<!-- settings -->\n{_settings()}\n<!-- /settings -->{after}")
     Path("docs/asyncapi.json").write_text(document_text())

@@ -10,10 +10,14 @@ import pytest
 
 from common.bootstrap import Services
 from tests.assistant.conversation import Conversation, Event
-from tests.fakes.openai_responses import FakeOpenAI, Reply, Step, Text
+from tests.fakes.openai_responses import FakeOpenAI, Gate, Reply, Step, Text
 
 WORDS = [f"word{n} " for n in range(150)]
-LONG = Reply((Text("".join(WORDS), chunks=WORDS),), interval_s=0.02)
+
+
+def endless() -> Reply:
+    """Return an answer that pauses in the middle until somebody stops it."""
+    return Reply((Text("".join(WORDS), chunks=WORDS),), gate=Gate(), gate_after=20)
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def two(services: Callable[..., Services]) -> Callable[..., Any]:
 
 def test_a_turn_is_followed_and_stopped_from_another_process(two: Callable[..., Any]) -> None:
     """A second device on another instance sees the answer grow, and its stop button works."""
-    with FakeOpenAI(default=LONG) as fake:
+    with FakeOpenAI(endless()) as fake:
         here, there = two(fake)
         there.until(_has("raw_response_event"))
         there.do(lambda: there.services.turns.stop(there.room))
@@ -43,7 +47,7 @@ def test_a_turn_is_followed_and_stopped_from_another_process(two: Callable[..., 
 
 def test_both_processes_may_answer_in_turn(two: Callable[..., Any]) -> None:
     """A prompt typed on either device is seen on both, and the model knows what both said."""
-    steps: list[Step] = [LONG, Text("second"), Text("third")]
+    steps: list[Step] = [endless(), Text("second"), Text("third")]
     with FakeOpenAI(*steps) as fake:
         here, there = two(fake)
         here.do(lambda: here.services.turns.stop(here.room))

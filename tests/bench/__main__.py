@@ -209,6 +209,7 @@ def prompts(table: Table, scope: Scope) -> None:
     chosen, all_of_them = inside.prompt_tokens()
     table.only("prompt tokens of a first turn (characters ÷ 4)", f"{chosen}")
     table.only("the same with every connector's tools", f"{all_of_them}")
+    table.only("their ratio", f"{chosen / all_of_them:.1%}", "≤ 20 %")
     table.only("router µs a call", f"{inside.router_us():.0f}", "< 5000")
 
 

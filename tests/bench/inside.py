@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,23 +19,32 @@ from common.llm.provider import EndpointModel
 from common.settings import Settings
 from common.tools import Registry
 
-_SENTENCES = (
-    "What's the weather in Oslo tomorrow?",
-    "How is Apple's stock doing, and what is 200 dollars in euros?",
-    "Find me a good ramen place near Union Square",
-    "Is my train to Chicago on time?",
-    "Who was Ada Lovelace?",
-)
+_LABELLED = Path(__file__).parents[1] / "routing" / "sentences.json"
+
+
+def sentences() -> list[str]:
+    """Return the router's labelled sentences."""
+    return [each["text"] for each in json.loads(_LABELLED.read_text(encoding="utf-8"))]
 
 
 def prompt_tokens() -> tuple[int, int]:
-    """Return the median tokens of a first turn's instructions and schemas: as routed, and all."""
+    """Return tokens (characters / 4) of a first turn's instructions and schemas.
+
+    The first figure is the median over the labelled sentences as routed, the second what all
+    connectors together would cost. Every key counts as set, which enables the most.
+    """
     settings = Settings.from_env({"OPENAI_API_KEY": "bench"})
     registry = Registry.discover()
     router = Router(registry, lambda _: "set")
     orchestrator = Orchestrator(registry, router, EndpointModel(settings))
-    routed = [_tokens(orchestrator, router.choose(sentence)) for sentence in _SENTENCES]
-    return int(statistics.median(routed)), _tokens(orchestrator, Choice(tuple(registry.entries)))
+    routed = [_tokens(orchestrator, router.choose(sentence)) for sentence in sentences()]
+    every = Choice(_first_of_each_tool(registry))
+    return int(statistics.median(routed)), _tokens(orchestrator, every)
+
+
+def _first_of_each_tool(registry: Registry) -> tuple[str, ...]:
+    """Return the connectors that declare a tool first: its other providers add no schema."""
+    return tuple({tool.connector: None for tool in registry.tools.values()})
 
 
 def _tokens(orchestrator: Orchestrator, choice: Choice) -> int:
@@ -55,11 +66,12 @@ def router_us() -> float:
     """Return the median microseconds of a choice."""
     registry = Registry.discover()
     router = Router(registry, lambda _: "set")
+    said = sentences()
     times = []
-    for _ in range(50):
-        for sentence in _SENTENCES:
+    for _ in range(3):
+        for place, sentence in enumerate(said):
             began = time.perf_counter()
-            router.choose(sentence, _SENTENCES)
+            router.choose(sentence, said[max(0, place - 3) : place])
             times.append(time.perf_counter() - began)
     return statistics.median(times) * 1e6
 

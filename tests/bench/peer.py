@@ -81,6 +81,8 @@ def main() -> None:
         host="127.0.0.1",
         port=options.port,
         loop="uvloop",
+        # In its favour: with uvicorn's own pings it loses sockets once hundreds stream at a time.
+        ws_ping_interval=None,
         log_level="warning",
         backlog=4096,
     )

@@ -35,7 +35,7 @@ CALLBACK = "/auth/google/callback"
 IDENTITY = {"openid": "openid", "email": "userinfo.email", "profile": "userinfo.profile"}
 SCOPE = "https://www.googleapis.com/auth/"
 MAILS = (
-    ("1900aa11bb22cc01", "Dr. Molar <billing@molar.example>", "Invoice 4711 for your check-up",
+    ("1900aa11bb22cc01", "Dr. Molar <billing@dentist.example>", "Invoice 4711 for your check-up",
      "Please find the invoice over 80 euros attached.", ["UNREAD", "INBOX"]),
     ("1900aa11bb22cc02", "Bob Example <bob@example.com>", "Lunch on Friday?",
      "Noodles at noon?", ["INBOX"]),
@@ -114,9 +114,7 @@ class Google:
         """Return how often `METHOD host/path` was asked."""
         return self.asked.count(what)
 
-    def consent(
-        self, url: str, *, account: str = "ada", without: Collection[str] = ()
-    ) -> str:
+    def consent(self, url: str, *, account: str = "ada", without: Collection[str] = ()) -> str:
         """Allow what an authorization URL asks for, but `without` some scopes; return the way back.
 
         The address is the callback's, as the browser would be sent to it.
@@ -284,7 +282,8 @@ class Google:
     async def _messages(self, request: web.Request) -> web.Response:
         if refusal := self._refusal(request, "gmail.readonly", "gmail.modify"):
             return refusal
-        words = re.findall(r"\w+", re.sub(r"\b\w+:\S+", " ", request.query.get("q", "").lower()))
+        query = re.sub(r"\b\w+:\S+", " ", request.query.get("q", "").lower())
+        words = set(re.findall(r"\w+", query)) - {"a", "an", "the", "from", "for", "of", "about"}
         found = [
             mail for mail in MAILS
             if all(w in f"{mail[1]} {mail[2]} {mail[3]}".lower() for w in words)
@@ -330,8 +329,16 @@ class Google:
     async def _calendars(self, request: web.Request) -> web.Response:
         if refusal := self._refusal(request, "calendar.readonly", "calendar.calendarlist.readonly"):
             return refusal
-        rows = [{"kind": "calendar#calendarListEntry", "id": "ada@example.com", "primary": True,
-                 "summary": "ada@example.com", "timeZone": "Europe/Berlin", "accessRole": "owner"}]
+        rows = [
+            {
+                "kind": "calendar#calendarListEntry",
+                "id": "ada@example.com",
+                "primary": True,
+                "summary": "ada@example.com",
+                "timeZone": "Europe/Berlin",
+                "accessRole": "owner",
+            }
+        ]
         return web.json_response({"kind": "calendar#calendarList", "items": rows})
 
     async def _events(self, request: web.Request) -> web.Response:
@@ -339,11 +346,17 @@ class Google:
             return refusal
         day = request.query.get("timeMin", "2026-11-23T00:00:00Z")[:10]
         rows = [
-            {"kind": "calendar#event", "id": "k2example_1", "status": "confirmed",
-             "summary": "Dentist", "htmlLink": "https://www.google.com/calendar/event?eid=k2",
-             "start": {"dateTime": f"{day}T23:00:00Z", "timeZone": "Europe/Berlin"},
-             "end": {"dateTime": f"{day}T23:30:00Z", "timeZone": "Europe/Berlin"},
-             "reminders": {"useDefault": True}, "eventType": "default"},
+            {
+                "kind": "calendar#event",
+                "id": "k2example_1",
+                "status": "confirmed",
+                "summary": "Dentist",
+                "htmlLink": "https://www.google.com/calendar/event?eid=k2",
+                "start": {"dateTime": f"{day}T23:00:00Z", "timeZone": "Europe/Berlin"},
+                "end": {"dateTime": f"{day}T23:30:00Z", "timeZone": "Europe/Berlin"},
+                "reminders": {"useDefault": True},
+                "eventType": "default",
+            },
             {"kind": "calendar#event", "id": "k3", "status": "cancelled"},
         ]
         return web.json_response({"kind": "calendar#events", "summary": "ada@example.com",
@@ -452,6 +465,13 @@ def _mail(mail: tuple[str, str, str, str, list[str]], *, bodies: bool) -> dict[s
     }  # fmt: skip
     if bodies:
         payload["body"] = {"size": len(text), "data": data}
-    shown = {"id": key, "threadId": key, "snippet": html.escape(text), "historyId": "555001",
-             "internalDate": "1795359600000", "sizeEstimate": 10240, "payload": payload}
+    shown = {
+        "id": key,
+        "threadId": key,
+        "snippet": html.escape(text),
+        "historyId": "555001",
+        "internalDate": "1795359600000",
+        "sizeEstimate": 10240,
+        "payload": payload,
+    }
     return {**shown, "labelIds": labels} if labels else shown

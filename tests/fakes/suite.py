@@ -126,7 +126,9 @@ def _serve() -> None:
         acts.install(services)
         return create_suite(services)
 
-    ChatServer(settings, make_app, host="127.0.0.1", drain_seconds=0.5).run()
+    server = ChatServer(settings, make_app, host="127.0.0.1", drain_seconds=0.5)
+    server.cfg.set("control_socket_disable", True)
+    server.run()
 
 
 def main() -> None:

@@ -245,9 +245,7 @@ def test_a_bare_link_leads_to_the_client(site: Site) -> None:
         ("account=../../x", 404, "No such account"),
     ],
 )
-def test_a_flow_that_cannot_start_says_why(
-    site: Site, query: str, status: int, told: str
-) -> None:
+def test_a_flow_that_cannot_start_says_why(site: Site, query: str, status: int, told: str) -> None:
     """Nothing is begun, and the client can show the reason."""
     answer = site.browser("ada").get(f"/auth/google/login?{query}", headers=site.bearer("ada"))
     assert answer.status_code == status and told in answer.json["error"]["message"]
@@ -485,9 +483,9 @@ def test_early_access_can_be_asked_for(site: Site) -> None:
     for path in ("/google_access_request", "/oauth_google/access_request"):
         answer = browser.post(path, headers=mine, json={"email": "ada@example.com"})
         assert answer.status_code == 200 and answer.json == {"ok": True}
-    assert browser.post("/google_access_request", headers=mine, json={"email": "x"}).status_code == (
-        400
-    )
+    assert browser.post(
+        "/google_access_request", headers=mine, json={"email": "x"}
+    ).status_code == (400)
     found = site.services.loop.run(site.services.store.query(Query("access_requests")))
     assert [row.data["uid"] for row in found] == ["ada"]
     assert b"ada@example.com" not in found[0].data["email"]
@@ -530,7 +528,8 @@ token = services.development.mint("ada")
 client = app.test_client()
 assert client.get("/login", headers={"Authorization": f"Bearer {token}"}).status_code == 200
 assert client.get("/callback?state=x").status_code == 302
-assert client.get("/accounts", headers={"Authorization": f"Bearer {token}"}).json == {"accounts": []}
+listed = client.get("/accounts", headers={"Authorization": f"Bearer {token}"})
+assert listed.json == {"accounts": []}
 heavy = {"agents", "openai", "google.cloud.firestore", "grpc", "common.tools", "common.connectors"}
 print(sorted(heavy & set(sys.modules)))
 services.close()

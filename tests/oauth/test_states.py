@@ -63,8 +63,7 @@ def test_a_state_works_once(play: Play) -> None:
 
 
 def test_a_state_is_worth_nothing_in_another_browser(play: Play) -> None:
-    """Neither no cookie, nor another flow's, nor an altered one will do; the right one still does.
-    """
+    """No cookie, another flow's and an altered one are refused; the right one still works."""
 
     async def script(flow: Flow) -> None:
         state, cookie = await flow.states.begin(PENDING)

@@ -31,6 +31,7 @@ class Client:
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._away = True
 
     @property
     def cursor(self) -> str:
@@ -44,10 +45,12 @@ class Client:
 
     def open(self) -> None:
         """Connect, and again whenever the connection ends."""
+        self._away = False
         self._task = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
         """Go away."""
+        self._away = True
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -92,7 +95,7 @@ class Client:
         return [event for event in self.events if event["type"] == kind]
 
     async def _watch(self) -> None:
-        while True:
+        while not self._away:
             try:
                 opening = self._suite.socket(self._http, self._chat, self._token, self.cursor)
                 async with opening as socket:

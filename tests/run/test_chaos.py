@@ -203,7 +203,7 @@ def test_a_cut_socket_loses_nothing(suite: Suite) -> None:
 @pytest.mark.timeout(120)
 def test_a_client_that_was_away_loses_nothing(suite: Suite) -> None:
     """A client leaves at any event and comes back later with its cursor: it has seen it all."""
-    asyncio.run(disturbed(suite, _leave, every=1, kind="away"))
+    asyncio.run(disturbed(suite, _leave, every=1, kind="left"))
 
 
 @pytest.mark.timeout(400)

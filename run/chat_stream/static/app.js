@@ -9,6 +9,7 @@ import { welcome } from "./welcome.js";
 const $ = (id) => document.getElementById(id);
 const CHAT_ADDRESS = /^#\/chats\/([A-Za-z0-9_-]{1,128})$/;
 const DRAFT = "odai.draft.";
+const LINKING = "odai.linking";
 const CONNECTION_WORDS = {
   off: "", open: "Connected", connecting: "Connecting…", waiting: "Reconnecting…", idle: "Resting", refused: "Not connected",
 };
@@ -80,8 +81,43 @@ function useToken(event) {
 
 function enter() {
   document.body.dataset.view = "chat";
+  const outcome = takeLinking();
   followAddress();
+  if (outcome.get("link")) connect(`/oauth_google/login?provider=${outcome.get("link")}&feature=${outcome.get("feature") ?? ""}`);
+  else tellLinking(outcome);
   chatList.load().catch((error) => { if (error.status !== 401) showNotice(error.message); });
+}
+
+// ---------------------------------------------------------------- linking accounts
+
+/** Begin linking in the user's name: the server answers where to go, and knows this browser again. */
+async function connect(address) {
+  const { pathname, searchParams } = new URL(address, location.origin);
+  searchParams.set("next", location.pathname + location.hash);
+  try {
+    const { url } = await session.call("GET", `${pathname}?${searchParams}`);
+    storage.set("sessionStorage", LINKING, "1");
+    location.assign(url);
+  } catch (error) {
+    showNotice(error.message);
+  }
+}
+
+/** Take what a flow came back with out of the address, so that a reload does not tell it again. */
+function takeLinking() {
+  const query = new URLSearchParams(location.search);
+  if (location.search) history.replaceState(null, "", location.pathname + location.hash);
+  return query;
+}
+
+function tellLinking(outcome) {
+  const begun = storage.get("sessionStorage", LINKING);
+  storage.set("sessionStorage", LINKING, null);
+  if (!begun) return; // An address can be made up by anybody: only what this tab began is told.
+  const missing = outcome.get("link_missing");
+  if (outcome.get("link_error")) showNotice(outcome.get("link_message") ?? "The account was not connected.");
+  else if (missing) showNotice(`The account is connected, without permission for: ${missing}.`);
+  else if (outcome.get("linked")) showNotice("The account is connected.");
 }
 
 // ---------------------------------------------------------------- the open chat
@@ -236,6 +272,12 @@ function wireControls() {
   $("latest").addEventListener("click", () => { chat.following = true; chat.follow(); });
   $("menu").addEventListener("click", toggleDrawer);
   $("scrim").addEventListener("click", closeDrawer);
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("a[data-connect]");
+    if (!button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    connect(button.href);
+  });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && "drawer" in document.body.dataset) { closeDrawer(); $("menu").focus(); }
   });

@@ -316,7 +316,13 @@ function connectCard(output, data, summary) {
   const words = summary ?? (typeof data === "string" && !address ? data : first(data, "message", "reason"));
   return h("div", { class: "card card-connect", dataset: { testid: "tool-output", kind: output.response_type } },
     h("p", { class: "card-summary", dir: "auto" }, icon("key"), typeof words === "string" ? words : `${name} needs to be connected first.`),
-    address && h("a", { class: "button", href: address.href, target: "_blank", rel: "noopener noreferrer" }, `Connect ${name}`));
+    address && h("a", { class: "button", href: address.href, ...opening(address) }, `Connect ${name}`));
+}
+
+/** Our own sign-in begins in this tab and in the user's name (app.js); other pages open beside it. */
+function opening(address) {
+  return address.origin === location.origin
+    ? { dataset: { connect: "" } } : { target: "_blank", rel: "noopener noreferrer" };
 }
 
 function addressIn(data) {

@@ -1,0 +1,296 @@
+"""A simulator of Plaid's sandbox on loopback: consent, links, transactions in pages, webhooks.
+
+Answers have the shapes and the odd cases of the real ones: nulls, a pending row that is replaced, a
+cursor that stays empty while nothing is ready, pages that contradict one another once. Webhooks are
+signed as Plaid signs them; the test posts them wherever it likes::
+
+    with FakePlaid() as plaid:
+        environ = plaid.environ
+        body, header = plaid.webhook("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE", item_id=item)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import threading
+import time
+import uuid
+from hashlib import sha256
+from typing import Any, Self
+
+import jwt
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec
+
+HOSTS = ("sandbox.plaid.com", "production.plaid.com")
+CLIENT_ID, SECRET = "client-of-a-test", "secret-of-a-test"
+_JSON = dict[str, Any]
+
+
+class Refusal(Exception):
+    """An error in Plaid's shape."""
+
+    def __init__(self, kind: str, code: str, shown: str | None = None) -> None:
+        super().__init__(code)
+        self.body = {
+            "error_type": kind, "error_code": code, "error_message": "as the vendor words it",
+            "display_message": shown, "request_id": secrets.token_hex(6),
+            "documentation_url": "https://plaid.com/docs/errors/", "suggested_action": None,
+        }  # fmt: skip
+
+
+class Item:
+    """A linked bank: its accounts and, in order, all that ever happened to its transactions."""
+
+    def __init__(self, item_id: str, institution: str) -> None:
+        self.id = item_id
+        self.institution = institution
+        self.token = f"access-sandbox-{uuid.uuid4()}"
+        self.login_required = False
+        self.status = "HISTORICAL_UPDATE_COMPLETE"
+        self.log: list[tuple[str, _JSON]] = []
+        self.accounts = [
+            account(f"{item_id}-checking", "Everyday Checking", "4417", "depository", 905.1),
+            account(f"{item_id}-card", "Rewards Card", "1881", "credit", 410.0),
+        ]
+
+    def happen(self, kind: str, row: _JSON) -> None:
+        """Add ("added", "modified", "removed") a transaction."""
+        self.log.append((kind, row))
+
+
+class FakePlaid:
+    """The server, in a thread of its own. `asked` lists (path, body, headers) of every request.
+
+    `fail[path]` is a list of refusals, HTTP statuses or texts (not JSON) answered first.
+    """
+
+    def __init__(self, *, page: int = 100) -> None:
+        self.page = page
+        self.asked: list[tuple[str, _JSON, _JSON]] = []
+        self.fail: dict[str, list[Refusal | int | str]] = {}
+        self.items: dict[str, Item] = {}  # by access token
+        self.removed: list[str] = []
+        self.balances_asked = 0
+        self.links: dict[str, _JSON] = {}
+        self.public_tokens: dict[str, Item] = {}
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.kid = str(uuid.uuid4())
+        self.key_expired = False
+        self.origin = ""
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Return the settings that send us here instead of to Plaid."""
+        hosts = ",".join(f"{host}={self.origin}" for host in HOSTS)
+        return {"PLAID_CLIENT_ID": CLIENT_ID, "PLAID_SECRET": SECRET, "ODAI_EGRESS_MAP": hosts}
+
+    def consent(self, institution: str = "First Bank", *, link_token: str = "") -> str:
+        """Let a user finish Link; return the public token."""
+        item = Item(f"item{secrets.token_hex(8)}", institution)
+        public = f"public-sandbox-{uuid.uuid4()}"
+        self.public_tokens[public] = item
+        return public
+
+    def item(self, item_id: str) -> Item:
+        """Return a linked bank by its id."""
+        return next(item for item in self.items.values() if item.id == item_id)
+
+    def paths(self) -> list[str]:
+        """Return the path of every request."""
+        return [path for path, _, _ in self.asked]
+
+    def webhook(
+        self, kind: str, code: str, *, age: float = 0.0, kid: str = "", algorithm: str = "ES256",
+        key: Any = None, now: float | None = None, **fields: Any,
+    ) -> tuple[bytes, str]:
+        """Return a webhook's body and its signature header."""
+        event = {"webhook_type": kind, "webhook_code": code, "environment": "sandbox", **fields}
+        body = json.dumps(event, indent=2).encode()
+        claims = {
+            "iat": int((time.time() if now is None else now) - age),
+            "request_body_sha256": sha256(body).hexdigest(),
+        }
+        headers = {"kid": kid or self.kid}
+        return body, jwt.encode(claims, key or self.key, algorithm=algorithm, headers=headers)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        app = web.Application()
+        app.router.add_post("/{path:.*}", self._answer)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        self._ready.set()
+        await self._stop.wait()
+        await runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.asked.append((request.path, body, dict(request.headers)))
+        if planned := self.fail.get(request.path):
+            failure = planned.pop(0)
+            if isinstance(failure, int):
+                return web.Response(status=failure)
+            if isinstance(failure, str):
+                return web.Response(text=failure)
+            return web.json_response(failure.body, status=400)
+        try:
+            if (request.headers.get("PLAID-CLIENT-ID"), request.headers.get("PLAID-SECRET")) != (
+                CLIENT_ID, SECRET,
+            ):  # fmt: skip
+                raise Refusal("INVALID_INPUT", "INVALID_API_KEYS")
+            answer = _ROUTES[request.path](self, body)
+        except Refusal as err:
+            return web.json_response(err.body, status=400)
+        return web.json_response({**answer, "request_id": secrets.token_hex(6)})
+
+    # --- endpoints --------------------------------------------------------------------------
+
+    def _create_link(self, body: _JSON) -> _JSON:
+        if len(body["client_name"]) > 30 or not body["user"]["client_user_id"]:
+            raise Refusal("INVALID_REQUEST", "INVALID_FIELD")
+        if ("products" in body) == ("access_token" in body) or not body["country_codes"]:
+            raise Refusal("INVALID_REQUEST", "INVALID_FIELD")
+        if "access_token" in body:
+            self._item(body)
+        token = f"link-sandbox-{uuid.uuid4()}"
+        self.links[token] = body
+        answer = {"link_token": token, "expiration": "2027-03-01T14:00:00Z"}
+        if "hosted_link" in body:
+            answer["hosted_link_url"] = f"https://secure.plaid.com/hl/{token[-12:]}"
+        return answer
+
+    def _exchange(self, body: _JSON) -> _JSON:
+        item = self.public_tokens.pop(body["public_token"], None)
+        if item is None:
+            raise Refusal("INVALID_INPUT", "INVALID_PUBLIC_TOKEN")
+        self.items[item.token] = item
+        return {"access_token": item.token, "item_id": item.id}
+
+    def _accounts(self, body: _JSON) -> _JSON:
+        item = self._item(body)
+        self._check_login(item)
+        return {"accounts": item.accounts, "item": described(item)}
+
+    def _balances(self, body: _JSON) -> _JSON:
+        self.balances_asked += 1
+        return self._accounts(body)
+
+    def _sync(self, body: _JSON) -> _JSON:
+        item = self._item(body)
+        self._check_login(item)
+        start = int(body.get("cursor") or 0)
+        end = min(len(item.log), start + min(self.page, body.get("count", 100)))
+        answer: _JSON = {"added": [], "modified": [], "removed": [], "accounts": item.accounts}
+        for kind, row in item.log[start:end]:
+            keys = ("transaction_id", "account_id") if kind == "removed" else tuple(row)
+            answer[kind].append({key: row[key] for key in keys})
+        cursor = str(end) if end else ""
+        return answer | {
+            "next_cursor": cursor, "has_more": end < len(item.log),
+            "transactions_update_status": item.status,
+        }  # fmt: skip
+
+    def _remove(self, body: _JSON) -> _JSON:
+        item = self._item(body)
+        del self.items[item.token]
+        self.removed.append(item.id)
+        return {}
+
+    def _key(self, body: _JSON) -> _JSON:
+        if body["key_id"] != self.kid:
+            raise Refusal("INVALID_INPUT", "INVALID_WEBHOOK_VERIFICATION_KEY_ID")
+        jwk = jwt.algorithms.ECAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
+        return {"key": {
+            **jwk, "alg": "ES256", "use": "sig", "kid": self.kid, "created_at": 1_790_000_000,
+            "expired_at": 1_790_000_500 if self.key_expired else None,
+        }}  # fmt: skip
+
+    def _item(self, body: _JSON) -> Item:
+        item = self.items.get(body.get("access_token", ""))
+        if item is None:
+            raise Refusal("INVALID_INPUT", "INVALID_ACCESS_TOKEN")
+        return item
+
+    def _check_login(self, item: Item) -> None:
+        if item.login_required:
+            raise Refusal("ITEM_ERROR", "ITEM_LOGIN_REQUIRED", "Sign in at your bank.")
+
+
+_ROUTES: dict[str, Any] = {
+    "/link/token/create": FakePlaid._create_link,
+    "/item/public_token/exchange": FakePlaid._exchange,
+    "/accounts/get": FakePlaid._accounts,
+    "/accounts/balance/get": FakePlaid._balances,
+    "/transactions/sync": FakePlaid._sync,
+    "/item/remove": FakePlaid._remove,
+    "/webhook_verification_key/get": FakePlaid._key,
+}
+
+
+def account(account_id: str, name: str, mask: str, kind: str, current: float) -> _JSON:
+    """Return an account in Plaid's shape."""
+    return {
+        "account_id": account_id, "mask": mask, "name": name, "official_name": None, "type": kind,
+        "subtype": "checking" if kind == "depository" else "credit card",
+        "balances": {
+            "available": None if kind == "credit" else current - 92.7, "current": current,
+            "limit": 2000 if kind == "credit" else None, "iso_currency_code": "USD",
+            "unofficial_currency_code": None,
+        },
+        "holder_category": "personal",
+    }  # fmt: skip
+
+
+def transaction(
+    key: str, day: str, amount: float, merchant: str | None = "Corner Bakery", *,
+    account_id: str = "checking", category: tuple[str, str] | None = None, pending: bool = False,
+    name: str = "SQ *CORNER BAKERY", replaces: str | None = None,
+) -> _JSON:
+    """Return a transaction in Plaid's shape; `amount` is positive for money out."""
+    primary, detailed = category or ("FOOD_AND_DRINK", "FOOD_AND_DRINK_FAST_FOOD")
+    return {
+        "transaction_id": key, "account_id": account_id, "amount": amount,
+        "iso_currency_code": "USD", "unofficial_currency_code": None, "date": day,
+        "authorized_date": None, "datetime": None, "authorized_datetime": None, "name": name,
+        "merchant_name": merchant, "merchant_entity_id": None, "logo_url": None, "website": None,
+        "pending": pending, "pending_transaction_id": replaces, "payment_channel": "in store",
+        "personal_finance_category": {
+            "primary": primary, "detailed": detailed, "confidence_level": "HIGH", "version": "v2",
+        },
+        "personal_finance_category_icon_url": "https://plaid.com/icon.png", "counterparties": [],
+        "location": dict.fromkeys(
+            ("address", "city", "region", "postal_code", "country", "lat", "lon", "store_number")
+        ),
+        "payment_meta": dict.fromkeys((
+            "by_order_of", "payee", "payer", "payment_method", "payment_processor", "ppd_id",
+            "reason", "reference_number",
+        )),
+        "check_number": None, "transaction_code": None, "account_owner": None, "category": None,
+        "category_id": None, "transaction_type": "place",
+    }  # fmt: skip
+
+
+def described(item: Item) -> _JSON:
+    """Return the item in Plaid's shape."""
+    return {
+        "item_id": item.id, "institution_id": "ins_3", "institution_name": item.institution,
+        "webhook": "", "error": None, "available_products": ["balance"],
+        "billed_products": ["transactions"], "products": ["transactions"],
+        "consent_expiration_time": None, "update_type": "background",
+    }  # fmt: skip

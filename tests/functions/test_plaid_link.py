@@ -1,0 +1,188 @@
+"""The function that links banks, as deployed: its pages, and Plaid's webhooks over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import functions_framework
+import pytest
+from flask.testing import FlaskClient
+
+from common.bootstrap import Services
+from common.store import Query
+from run.local.functions import FOLDER
+from tests.fakes.plaid import FakePlaid, transaction
+
+Make = Callable[..., Services]
+
+
+@pytest.fixture
+def plaid() -> Iterator[FakePlaid]:
+    """Serve Plaid on loopback."""
+    with FakePlaid() as fake:
+        yield fake
+
+
+@pytest.fixture
+def app(services: Make, plaid: FakePlaid) -> Iterator[Services]:
+    """Services of the function's process."""
+    before = Services._of_process
+    made = services(**plaid.environ)
+    made.adopt()
+    yield made
+    Services._of_process = before
+
+
+@pytest.fixture
+def client(app: Services) -> FlaskClient:
+    """A caller of the function."""
+    source = str(FOLDER / "plaid_link" / "main.py")
+    client: FlaskClient = functions_framework.create_app("plaid_link", source).test_client()
+    return client
+
+
+def signed(app: Services, uid: str = "ada") -> dict[str, str]:
+    """Return the headers of a signed-in user."""
+    assert app.development
+    return {"Authorization": f"Bearer {app.development.mint(uid)}"}
+
+
+def rows(app: Services) -> list[tuple[str, str, str]]:
+    """Return the audit trail as (user, act, how it ended)."""
+    found = app.loop.run(app.store.query(Query("audit")))
+    return [(row.data["uid"], row.data["what"], row.data["status"]) for row in found]
+
+
+def link(app: Services, client: FlaskClient, plaid: FakePlaid) -> str:
+    """Link a bank as the original's clients do; return its id."""
+    answer = client.post(
+        "/auth/plaid/set_access_token", data={"public_token": plaid.consent()}, headers=signed(app)
+    )
+    assert answer.status_code == 200 and answer.json
+    return str(answer.json["item_id"])
+
+
+def test_a_bank_is_linked_listed_and_ended(
+    app: Services, client: FlaskClient, plaid: FakePlaid
+) -> None:
+    """The original's pages, by its paths and ours; no token is ever in an answer."""
+    opened = client.post("/auth/plaid/create_link_token", headers=signed(app))
+    assert opened.json and opened.json["link_token"].startswith("link-sandbox-")
+    item_id = link(app, client, plaid)
+    token = plaid.item(item_id).token
+    listed = client.get("/plaid_link/accounts", headers=signed(app))
+    assert listed.json
+    (bank,) = listed.json["accounts"]
+    assert bank["bank_name"] == "First Bank" and bank["id"] == item_id
+    assert bank["mask"][0] == {"name": "Everyday Checking", "mask": "4417"}
+    info = client.post("/auth/plaid/info", headers=signed(app))
+    assert info.json and info.json["item_id"] == item_id
+    assert token not in listed.text + info.text + opened.text
+    ended = client.delete(f"/auth/plaid/accounts/{item_id}", headers=signed(app))
+    assert ended.json and ended.json["success"] is True and plaid.removed == [item_id]
+    assert rows(app) == [("ada", "link_bank", "done"), ("ada", "unlink_bank", "done")]
+
+
+def test_a_hosted_link_and_a_repair_can_be_asked_for(
+    app: Services, client: FlaskClient, plaid: FakePlaid
+) -> None:
+    """Who has no client of ours gets a page; a broken link is mended, not made anew."""
+    item_id = link(app, client, plaid)
+    answer = client.post("/create_link_token", json={"hosted": True}, headers=signed(app))
+    assert answer.json and answer.json["hosted_link_url"].startswith("https://")
+    client.post("/create_link_token", json={"item_id": item_id}, headers=signed(app))
+    assert plaid.asked[-1][1]["access_token"] == plaid.item(item_id).token
+
+
+def test_nobody_reaches_anothers_bank(
+    app: Services, client: FlaskClient, plaid: FakePlaid
+) -> None:
+    """Without a token 401; with another user's, there is no such bank."""
+    item_id = link(app, client, plaid)
+    for method, path in (
+        ("GET", "/accounts"), ("GET", "/info"), ("POST", "/create_link_token"),
+        ("POST", "/set_access_token"), ("DELETE", f"/accounts/{item_id}"),
+    ):  # fmt: skip
+        assert client.open(path, method=method).status_code == 401
+    bob = signed(app, "bob")
+    assert client.get("/accounts", headers=bob).json == {"accounts": []}
+    assert client.delete(f"/accounts/{item_id}", headers=bob).status_code == 404
+    assert client.post("/create_link_token", json={"item_id": item_id}, headers=bob
+                       ).status_code == 404  # fmt: skip
+    assert plaid.removed == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [({}, 400), ({"public_token": ""}, 400), ({"public_token": 7}, 400),
+     ({"public_token": "x" * 300}, 400), ({"public_token": "public-sandbox-unknown"}, 400)],
+)  # fmt: skip
+def test_a_public_token_that_is_none_is_refused(
+    app: Services, client: FlaskClient, body: dict[str, Any], status: int
+) -> None:
+    """What is no token, or was used before, links nothing and says so; asked of Plaid, it is noted."""
+    answer = client.post("/set_access_token", json=body, headers=signed(app))
+    assert answer.status_code == status
+    assert app.loop.run(app.store.count(Query("bank_items"))) == 0
+    asked = body.get("public_token") == "public-sandbox-unknown"
+    assert rows(app) == ([("ada", "link_bank", "invalid_input")] if asked else [])
+
+
+def test_pages_that_are_not_there(client: FlaskClient) -> None:
+    """Unknown paths and methods are 404."""
+    assert client.get("/auth/plaid/nothing").status_code == 404
+    assert client.get("/auth/plaid/webhook").status_code == 404
+    assert client.delete("/auth/plaid/info").status_code == 404
+
+
+# --- webhooks -----------------------------------------------------------------------------------
+
+
+def told(client: FlaskClient, body: bytes, signature: str | None) -> int:
+    headers = {"Plaid-Verification": signature} if signature else {}
+    answer = client.post(
+        "/auth/plaid/webhook", data=body, headers=headers, content_type="application/json"
+    )
+    return answer.status_code
+
+
+def test_a_signed_webhook_brings_new_transactions(
+    app: Services, client: FlaskClient, plaid: FakePlaid
+) -> None:
+    """Plaid's word is acted on, and one told twice is acted on once."""
+    item_id = link(app, client, plaid)
+    plaid.item(item_id).happen("added", transaction("t1", "2026-11-01", 18.25))
+    body, signature = plaid.webhook("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE", item_id=item_id)
+    assert told(client, body, signature) == told(client, body, signature) == 200
+    months = app.store.query(Query(f"users/ada/banks/{item_id}/months"))
+    assert len(app.loop.run(months)) == 1
+
+
+@pytest.mark.parametrize("how", ["unsigned", "wrong signature", "old", "altered"])
+def test_a_webhook_that_is_not_plaids_is_refused(
+    app: Services, client: FlaskClient, plaid: FakePlaid, how: str
+) -> None:
+    """A clear refusal, one row in the audit trail, and the bank as it was."""
+    item_id = link(app, client, plaid)
+    age = 400 if how == "old" else 0
+    body, signature = plaid.webhook("ITEM", "PENDING_DISCONNECT", item_id=item_id, age=age)
+    sent = None if how == "unsigned" else signature
+    if how == "wrong signature":
+        head, claims, proof = signature.split(".")
+        sent = f"{head}.{claims}.{proof[::-1]}"
+    if how == "altered":
+        body = body.replace(b"PENDING_DISCONNECT", b"USER_PERMISSION_REVOKED")
+    assert told(client, body, sent) == 401
+    assert rows(app)[1:] == [("", "plaid_webhook", "not_authenticated")]
+    (bank,) = app.loop.run(app.banks.listed("ada"))
+    assert bank.status == "active"
+
+
+def test_a_webhook_about_nobodys_bank_is_noted(
+    app: Services, client: FlaskClient, plaid: FakePlaid
+) -> None:
+    """It is answered, so that Plaid does not repeat it for a day, and leaves one row."""
+    body, signature = plaid.webhook("ITEM", "LOGIN_REPAIRED", item_id="somebody-else")
+    assert told(client, body, signature) == 200
+    assert rows(app) == [("", "plaid_webhook", "unknown_item")]
