@@ -45,8 +45,8 @@ class Following:
         self._spawn = spawn
         self._watch: Watch | None = None
         self._opening = asyncio.Lock()
-        self._reading: set[str] = set()  # chats whose news are being read
-        self._again: set[str] = set()  # and those that have more since
+        self._reading: set[Room] = set()  # rooms whose news are being read, one reader each
+        self._again: set[Room] = set()  # and those that have more since
 
     async def enter(self, room: Room) -> None:
         """Name this process in the chat, and show what another one is answering there."""
@@ -56,7 +56,8 @@ class Following:
         self._rooms.setdefault(room.state.id, {})[room.state.uid] = room
         await self._chats.announce(room.state)
         if room.state.running:
-            await self._read(room)
+            self._reading.add(room)
+            await self._read_all(room)
 
     async def leave(self, room: Room) -> None:
         """Take this process's name out of the chat."""
@@ -100,25 +101,24 @@ class Following:
             log.info("chat gone", extra={"code": err.code, "chat_id": room.state.id})
 
     def _note(self, room: Room) -> None:
-        chat_id = room.state.id
-        if chat_id in self._reading:
-            self._again.add(chat_id)
+        if room in self._reading:
+            self._again.add(room)
             return
-        self._reading.add(chat_id)
+        self._reading.add(room)
         self._spawn(self._read_all(room))
 
     async def _read_all(self, room: Room) -> None:
-        chat_id = room.state.id
         try:
             while True:
-                self._again.discard(chat_id)
+                self._again.discard(room)
                 await self._read(room)
-                if chat_id not in self._again:
+                if room not in self._again:
                     return
         except OdaiError as err:
-            log.warning("chat not followed", extra={"code": err.code, "chat_id": chat_id})
+            extra = {"code": err.code, "chat_id": room.state.id}
+            log.warning("chat not followed", extra=extra)
         finally:
-            self._reading.discard(chat_id)
+            self._reading.discard(room)
 
     async def _read(self, room: Room) -> None:
         """Take in what other processes stored of the latest turns."""

@@ -50,6 +50,10 @@ CONNECTOR = Connector(
         "bank", "bank account", "balance", "balances", "checking", "savings", "credit card",
         "transactions", "transaction", "spending", "spend", "spent", "paid", "charge", "charges",
         "subscription", "subscriptions", "recurring", "deposit", "paycheck", "owe", "plaid",
+        "money", "income", "salary", "wages", "rent", "bills", "bill", "purchases", "bought",
+        "cost me", "account balance", "overdraft", "loan", "debt", "afford", "budget", "expenses",
+        "expense", "withdrawal", "refund", "paying for", "did i", "statement", "merchant",
+        "checking account", "savings account",
     ),
     auth="plaid",
     secrets=("PLAID_CLIENT_ID", "PLAID_SECRET"),
@@ -59,10 +63,10 @@ CONNECTOR = Connector(
 SOURCE = Source("Plaid", "https://my.plaid.com/")
 MAX_DAYS = 730
 OWED = ("credit", "loan")
-# Days between charges, how much a gap may differ, and what that is called.
+# Days between charges, how much a gap may differ, how often that is a year, what it is called.
 RHYTHMS = (
-    (7, 1, "weekly"), (14, 2, "every two weeks"), (30, 4, "monthly"), (91, 8, "quarterly"),
-    (365, 15, "yearly"),
+    (7, 1, 52, "weekly"), (14, 2, 26, "every two weeks"), (30, 4, 12, "monthly"),
+    (91, 8, 4, "quarterly"), (365, 15, 1, "yearly"),
 )  # fmt: skip
 
 Limit: TypeAlias = Annotated[int, Meta(ge=1, le=50)]
@@ -394,9 +398,9 @@ def _charge(group: list[dict[str, Any]]) -> Recurring | None:
         return None
     return Recurring(
         merchant=_merchant(group[-1]), amount=_money(amount), last_amount=_money(amounts[-1]),
-        changed=amounts[-1] != amounts[-2], currency=_currency(group[-1]), rhythm=rhythm[2],
+        changed=amounts[-1] != amounts[-2], currency=_currency(group[-1]), rhythm=rhythm[3],
         last=f"{days[-1]}", next=f"{days[-1] + dt.timedelta(days=rhythm[0])}", times=len(group),
-        yearly=_money(amounts[-1] * 365 / rhythm[0]),
+        yearly=_money(amounts[-1] * rhythm[2]),
     )  # fmt: skip
 
 

@@ -22,7 +22,9 @@ CONNECTOR = Connector(
     ),
     keywords=(
         "connect", "link", "connect bank", "link bank", "bank account", "credit card", "plaid",
-        "add bank", "brokerage", "mortgage", "institution",
+        "add bank", "brokerage", "mortgage", "institution", "hook up", "add account", "relink",
+        "my bank", "another bank", "savings", "checking", "loan", "credit union", "banks",
+        "my card", "accounts", "connected",
     ),
     auth="plaid",
     secrets=("PLAID_CLIENT_ID", "PLAID_SECRET"),

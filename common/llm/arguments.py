@@ -57,7 +57,7 @@ _KINDS = {
         ("phone", "phone"),
         ("id", "id ids asin uuid"),
         ("ticker", "symbol symbols ticker tickers"),
-        ("code", "tracking flight train number code iata"),
+        ("code", "tracking flight train number code iata repository"),
         ("date", "date day since until after before departure check start end due when"),
         (
             "place",
@@ -110,14 +110,26 @@ def fill(
     *,
     today: dt.date,
     knows: Callable[[str], bool],
+    acts: bool = False,
 ) -> Filled:
-    """Fill the arguments of `spec`; `knows(word)` tells the tool's own words from values."""
+    """Fill the arguments of `spec`; `knows(word)` tells the tool's own words from values.
+
+    Where the tool `acts`, nothing is guessed: what was not said is missing.
+    """
     filled = Filled()
     todo = parameters(spec)
     clause = _without_service(clause, set(spec.name.split("_")))
     found = _as_counts(found, today) if any(p.name == "days" for p in todo) else found
     for parameter in sorted(todo, key=_eagerness):
-        value = _take(parameter, todo, clause, found, filled, knows, spec.name.split("_"))
+        if acts and parameter.kind in ("place", "ticker", "choice") and parameter.required:
+            found_here = [f for f in found if f.kind == parameter.kind]
+            value = (
+                _said(parameter, clause)
+                if parameter.kind == "choice"
+                else found_here and _use(filled, found_here[0], found_here[0].value) or None
+            )
+        else:
+            value = _take(parameter, todo, clause, found, filled, knows, spec.name.split("_"))
         filled.arguments[parameter.name] = value
         if value is True:  # "open now" is said by the argument, and no part of the topic
             clause = re.sub(parameter.name.replace("_", " "), "", clause, flags=re.IGNORECASE)
@@ -230,7 +242,10 @@ def _chosen(p: Parameter, found: Sequence[Found], filled: Filled) -> Found | Non
         cues = {"flight", "train", "tracking", "package", "order", "issue", "bus", "route"} & words
         if "iata" in words and "airport" not in words:
             cues.add("flight")
-        typed = cues or {f.cue for f in found if f.cue not in ("flight", "train", "tracking")}
+        if "repository" in words:
+            return _pick(found, filled, "code", cues={"repository"})
+        named = ("flight", "train", "tracking", "repository")
+        typed = cues or {f.cue for f in found if f.cue not in named}
         return _pick(found, filled, "code", cues=typed or {"code"})
     if p.kind == "place":
         if words & {"origin", "from"}:
@@ -263,6 +278,11 @@ def _day(p: Parameter, words: set[str], found: Sequence[Found]) -> Found | None:
     days = [f for f in found if f.kind == "date"]
     if not words & _LATE:
         return next(iter(days), None)
+    nights = next((f for f in found if f.kind == "number" and stem(f.cue) == "night"), None)
+    if nights and len(days) == 1 and isinstance(days[0].value, Days):
+        first = days[0].value.first
+        last = first + dt.timedelta(days=int(nights.value))  # type: ignore[arg-type]  # a Decimal
+        return replace(days[0], value=Days(first, last))
     stretch = (f for f in days if isinstance(f.value, Days) and f.value.first < f.value.last)
     return days[1] if len(days) > 1 else next(stretch, None)
 
@@ -315,10 +335,15 @@ def _choice(p: Parameter, clause: str) -> Any:
         name = {stem(word) for word in p.name.split("_")} - {"is", "now", "only"}
         return (True if name and name <= spoken else None) if not p.required else name <= spoken
     options = [o for o in p.schema.get("enum", ()) if isinstance(o, str)]
-    said = (
-        o for o in options if {stem(word) for word in WORD.findall(o.replace("_", " "))} <= spoken
-    )
-    return next(said, options[0] if p.required and options else None)
+    return _said(p, clause) or (options[0] if p.required and options else None)
+
+
+def _said(p: Parameter, clause: str) -> str | None:
+    """Return the option that the clause names."""
+    spoken = {stem(word) for word in WORD.findall(clause)}
+    options = (o for o in p.schema.get("enum", ()) if isinstance(o, str))
+    named = (o for o in options if set(map(stem, WORD.findall(o.replace("_", " ")))) <= spoken)
+    return next(named, None)
 
 
 _MAKERS = frozenset(vocabulary("create save send update add append draft reply"))
@@ -344,7 +369,8 @@ def title(clause: str, found: Sequence[Found], knows: Callable[[str], bool]) -> 
     "put dentist on my calendar tomorrow at 3pm" is "dentist"; `knows` tells the words for things
     of the service ("calendar", "task") from the user's own.
     """
-    said = [f for f in found if f.kind in ("date", "time", "email", "url", "phone")]
+    kinds = ("date", "time", "email", "url", "phone")
+    said = [f for f in found if f.kind in kinds or f.cue == "repository"]
     text = " ".join(_MAKING.sub("", without(clause, said).strip() + " ", count=1).split())
     if goal := _WHERE_TO.search(text):
         words = [w for w in WORD.findall(goal[1]) if w.lower() not in STOP]

@@ -81,6 +81,7 @@ _CODE = re.compile(
     r"(?:\s+(?:number|code|no\.?|nr\.?))?\s*#?\s?(?P<code>(?=[\w-]*\d)[\w-]{1,30})\b",
     re.IGNORECASE,
 )
+_REPOSITORY = re.compile(r"(?<![\w/.])[A-Za-z][\w.-]*/[A-Za-z][\w.-]*\w(?![\w/])")
 _TICKER = re.compile(r"(?<![\w$&-])\$?([A-Z]{2,5}(?:\.[A-Z])?|(?<=\$)[A-Z])(?![\w&-])")
 _CUES = r"in|near|around|at|from|to|for|between|of|within|by"
 _CAPITALISED = r"(?:[A-ZÀ-Þ][\w.'’-]*|\b[Dd]e\b|\b[Dd]u\b|\bla\b|\bof the\b|\bof\b|\bthe\b)"
@@ -159,6 +160,8 @@ def _coordinates(text: str, now: dt.datetime) -> Iterator[Found]:
 def _codes(text: str, now: dt.datetime) -> Iterator[Found]:
     for m in _CODE.finditer(text):
         yield Found("code", m["code"].upper(), m.start("code"), m.end("code"), m["cue"].lower())
+    for m in _REPOSITORY.finditer(text):
+        yield Found("code", m[0], m.start(), m.end(), "repository")
     for m in shapes.TRACKING.finditer(text):
         yield Found("code", m[0], m.start(), m.end(), "tracking")
     for m in shapes.FLIGHT.finditer(text):

@@ -20,12 +20,12 @@ from common.llm.extraction import Found, extract
 from common.llm.smalltalk import GREETING, PLANNER, REPLIES, beyond, small_talk
 from common.tools import Registry
 from common.tools.ranking import ranker_of
-from common.tools.shapes import STOP, WORD, stem, vocabulary
+from common.tools.shapes import STOP, WORD, vocabulary
 
 # Below FLOOR a tool is not meant; a question about anything may go to what answers questions.
 FLOOR, QUESTION_FLOOR, CLAUSE_FLOOR = 0.32, 0.03, 0.45
 # What a tool that is set up may lack of one that is not, and what an answer of a list of answers.
-_READY, _ANSWERING = 0.6, 0.7
+_READY, _ANSWERING, _SURER = 0.75, 0.8, 0.8
 _REMEMBERED = 4
 _FOLLOW = re.compile(
     r"\W*(?:(?:and|but|ok(?:ay)?|so|then|now)\W+)*(?:(?:what|how) about|same (?:thing )?(?:for|in)|"
@@ -47,28 +47,31 @@ _ASKS = re.compile(
 # Who says these wants something changed; reading about it is no help.
 _ACTS = re.compile(
     r"\W*(?:please |can you |could you |i (?:want|need)(?: you)? to )*(?:add|book|reserve|cancel|"
-    r"delete|remove|send|post|create|schedule|order|set|turn|pay|transfer|subscribe|unsubscribe|"
+    r"delete|remove|save|write|draft|comment|email|message|send|post|create|schedule|order|set|turn|pay|transfer|subscribe|unsubscribe|"
     r"put|new [\w-]+(?: [\w-]+)?:|rent|rename|move|invite|reply|call|text|dial|sell|complete|tick|mark|archive|hire|remind)(?!\w)",
     re.IGNORECASE,
 )
 # Said of anything: they tell nothing of what is meant.
 _LIGHT = frozenset(
-    stem(word)
-    for word in vocabulary(
+    vocabulary(
         "add book reserve cancel delete remove send post create schedule order set turn pay "
         "transfer rent make put new write find search look open call get give show tell take say "
         "do go work works play move please good best big small long old thing things way lot "
         "people person place here there time day year"
     )
 )
-_TYPED = frozenset(
-    vocabulary("ticker currency amount code url email phone coordinates")
-)
+_TYPED = frozenset(vocabulary("ticker currency amount code url email phone coordinates"))
+_HOW_TO = re.compile(r"\A\W*how (?:do|can|should|would|to) (?:i|you|we|one)\b", re.IGNORECASE)
 _PERSONAL = re.compile(r"\b(?:you|your|yourself|i|my|me(?! about)|we|our)\b", re.IGNORECASE)
 _SEPARATOR = re.compile(
     r"[.?!;]\s+|,?\s+(?:and then|and also|and|then|also|plus)\s+|,\s+", re.IGNORECASE
 )
 _JOINT = re.compile(r"\s*(?:,|and|, and|or|&)\s*\Z")
+
+
+def _telling(clause: str) -> list[str]:
+    """Return the words of a clause that say what it is about."""
+    return [word for word in WORD.findall(clause) if word.lower() not in STOP | _LIGHT]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,39 +197,40 @@ class Planner:
         meant = [c for c in choices if c.score >= FLOOR and self._meant(c, clause)]
         best = max(meant, key=lambda choice: choice.fit, default=None)
         if best and self._lacking(best):
-            ready = (c for c in meant if not self._lacking(c) and c.fit >= _READY * best.fit)
+            least = _READY * best.score
+            ready = (c for c in meant if not self._lacking(c) and c.score >= least)
             best = max(ready, key=lambda choice: choice.fit, default=best)
-        if best and not self._worth(best):
+        if best and not self._worth(best, choices):
             best = None
-        if not _ASKS.match(clause) or _PERSONAL.search(clause):
+        if not _ASKS.match(clause) or _PERSONAL.search(_HOW_TO.sub("", clause)):
             return best
         answering = (
             c
             for c in choices
             if c.score >= QUESTION_FLOOR and not c.filled.missing and self._answers(c)
         )
-        answer = max(answering, key=lambda choice: choice.fit, default=None)
-        if best is None or (answer and answer.fit >= _ANSWERING * best.fit and self._bare(best)):
+        answer = max(answering, key=lambda c: (not self._lacking(c), c.fit), default=None)
+        if best is None or answer is None:
+            return answer or best
+        informs = self._registry.entries[self._slug(best)].connector.category == "information"
+        if self._lacking(best) and informs and not self._lacking(answer):
             return answer
-        return best
+        nearly = not best.filled.used and answer.fit >= _ANSWERING * best.fit
+        return answer if nearly and informs else best
 
     def _meant(self, choice: _Choice, clause: str) -> bool:
         """True where the clause speaks of what the tool is for, and of a change if it asks one."""
         tool = self._registry.tool(choice.spec.name)
         if _ACTS.match(clause) and tool.risk == "read":
             return False
+        if _ASKS.match(clause) and tool.risk != "read":
+            return False  # to ask is not to tell
         if any(f.kind in _TYPED for f in choice.filled.used):
             return True
-        words = (w for w in WORD.findall(clause) if w.lower() not in STOP)
-        return any(
-            stem(w) not in _LIGHT and self._ranker.knows(choice.spec.name, w.lower())
-            for w in words
-        )
-
-    @staticmethod
-    def _bare(choice: _Choice) -> bool:
-        """True where nothing of the sentence but perhaps its topic went into the tool."""
-        return not choice.filled.used
+        days = [f for f in choice.filled.used if f.kind == "date"]
+        if not _telling(arguments.without(clause, days)):
+            return True  # "what do I have on Friday" has only everyday words to go by
+        return any(self._ranker.knows(choice.spec.name, w.lower()) for w in _telling(clause))
 
     def _lacking(self, choice: _Choice) -> list[str]:
         """Return the keys without which none of the tool's providers works."""
@@ -236,9 +240,15 @@ class Planner:
         lacking = [entry.missing(self._secret) for entry in entries]
         return [] if [] in lacking else lacking[0]
 
-    def _worth(self, choice: _Choice) -> bool:
+    def _worth(self, choice: _Choice, choices: Sequence[_Choice]) -> bool:
         """An id nobody can type, or coordinates nobody gave, are no reason to ask."""
-        return not any(p.kind in arguments.UNASKABLE for p in choice.filled.missing)
+        missing = choice.filled.missing
+        if any(p.kind in arguments.UNASKABLE for p in missing):
+            return False
+        if len(missing) > 1 and self._registry.tool(choice.spec.name).risk == "money":
+            return False  # neither what nor how much: money is not what was spoken of
+        # Nor is a tool worth a question where another was meant much rather.
+        return not missing or choice.score >= _SURER * max(c.score for c in choices)
 
     def _answers(self, choice: _Choice) -> bool:
         entry = self._registry.entry_of(self._registry.tool(choice.spec.name))
@@ -254,6 +264,7 @@ class Planner:
             found,
             today=today,
             knows=lambda word: self._ranker.knows(spec.name, word),
+            acts=self._registry.tool(spec.name).risk != "read",
         )
         fit = score * (0.75 if self._vague(spec, filled) else 1)
         for missing in filled.missing:
@@ -263,6 +274,11 @@ class Planner:
         if telling:
             spans = {f.start for f in filled.used}
             fit += 0.3 * sum(f.start in spans for f in telling) / len(telling)
+        if not any(p.kind in ("topic", "message") for p in arguments.parameters(spec)):
+            rest = _telling(arguments.without(clause, filled.used))
+            # What the sentence names and the tool neither takes nor knows speaks against it.
+            lost = [word for word in rest if not self._ranker.knows(spec.name, word.lower())]
+            fit -= min(0.2, 0.06 * len(lost))
         if _ASKS.match(clause) and spec.name.startswith(("search", "find")):
             fit -= 0.08  # a question wants the thing itself rather than a list of where it may be
         return _Choice(spec, filled, fit, score)

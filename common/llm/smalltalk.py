@@ -92,6 +92,8 @@ _BEYOND = tuple(
         r"call(?: me| us)? (?:an? )?(?:taxi|cab|uber|lyft|ride)\b",
         r"(?:set|start|stop)(?: me)? (?:an? |the |my )?(?:[\w-]+ ){0,2}(?:timer|alarm|stopwatch)\b",
         r"(?:turn|switch|dim)\b.*\b(?:lights?|lamps?|heating|thermostat|tv|oven|fan)\b",
+        r"(?:pay|transfer|wire|donate|rent|hire|subscribe|unsubscribe)\b|"
+        r"(?:cancel|delete|close) my [\w ]*(?:account|membership|subscription)\b",
         r"(?:flip|toss) a coin\b|roll (?:a|the|two|some) (?:die|dice)\b|pick a (?:random )?number\b",
         r"(?:what(?:'s| is)|tell me) (?:the )?(?:time|date|day)(?: is it| now)?\W*\Z|what (?:time|day|date)"
         r" is it(?: now| today| right now)?\W*\Z",

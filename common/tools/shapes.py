@@ -250,7 +250,8 @@ def stem(word: str) -> str:
             if word[-1] == word[-2] and word[-1] not in "ls":
                 word = word[:-1]
             break
-    return word[:-1] if len(word) > 3 and word.endswith("e") else word
+    # France is no franc.
+    return word[:-1] if len(word) > 3 and word.endswith("e") and word[-3:] != "nce" else word
 
 
 def opening(text: str) -> str:

@@ -9,6 +9,9 @@
     GET    /export        a zip of all that is the user's
     DELETE /              {"confirm": true, "force"?}: deletes the user
     POST   /waitlist, /email   an e-mail address, form or JSON; no sign-in
+
+A deletion revokes, shreds, removes and buries, in this order; where it broke off it goes on
+when it is asked for again.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@
     GET  /accounts                the linked banks
     DELETE /accounts/{id}         ends a link, by its own id or an account's, at Plaid too
     POST /webhook                 from Plaid, signed
+
+Users prove themselves by their token, Plaid by its signature.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def answer(request: Request, services: BankServices) -> Response:
     if path == "/webhook" and request.method == "POST":
         return _webhook(request, services)
     match request.method, path:
-        case ("GET" | "POST"), "/info":
+        case "GET" | "POST", "/info":
             return _info(_user(request, services), services)
         case "POST", "/create_link_token":
             return _create_link_token(request, _user(request, services), services)

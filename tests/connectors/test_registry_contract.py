@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.assistant.suggestions import MAX_CHARACTERS
 from common.errors import (
     NotAllowed,
     OdaiError,
@@ -95,6 +96,7 @@ def test_a_connector_introduces_itself(entry: Entry) -> None:
     c = entry.connector
     assert c.name and c.description.endswith(".") and len(c.description) <= 160
     assert len(c.examples) >= 3 and len(set(c.examples)) == len(c.examples)
+    assert min(map(len, c.examples)) <= MAX_CHARACTERS  # else nothing of it is ever suggested
     assert len(c.keywords) >= 8 and len(set(c.keywords)) == len(c.keywords)
     assert all(re.fullmatch(r"[a-z0-9.\-]+( [a-z0-9.\-]+)?", word) for word in c.keywords)
     assert c.secrets if c.auth == "key" else c.auth != "none" or not c.secrets

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -138,7 +139,7 @@ def main() -> None:
     import run.local.suite  # noqa: F401  # paid for once
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    # gunicorn's `-m` module is this one: its workers are forked and never start it again.
+    child = -1
     for _ in iter(sys.stdin.readline, ""):
         child = os.fork()
         if not child:
@@ -148,6 +149,9 @@ def main() -> None:
             finally:
                 os._exit(1)
         print(child, flush=True)
+    with suppress(ProcessLookupError):  # the test has gone: its last server goes as well
+        if child > 0:
+            os.killpg(child, signal.SIGKILL)
 
 
 if __name__ == "__main__":

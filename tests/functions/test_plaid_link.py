@@ -121,7 +121,7 @@ def test_nobody_reaches_anothers_bank(
 def test_a_public_token_that_is_none_is_refused(
     app: Services, client: FlaskClient, body: dict[str, Any], status: int
 ) -> None:
-    """What is no token, or was used before, links nothing and says so; asked of Plaid, it is noted."""
+    """What is no token, or was used before, links nothing and says so; what was tried is noted."""
     answer = client.post("/set_access_token", json=body, headers=signed(app))
     assert answer.status_code == status
     assert app.loop.run(app.store.count(Query("bank_items"))) == 0

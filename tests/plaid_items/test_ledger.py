@@ -115,7 +115,7 @@ class _Hook(list[Any]):
 def test_pages_that_contradict_one_another_are_read_again(
     kept: Kept, item: Item, plaid: FakePlaid
 ) -> None:
-    """A mutation between pages restarts from the cursor before the first page, not from the middle."""
+    """A mutation restarts from the cursor that the sync began with."""
     item.happen("added", transaction("t0", "2026-11-01", 1))
     kept.sync()
     for n in range(1, 5):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,13 +56,17 @@ def test_we_ask_what_the_library_asks(app: Services, official: Any, plaid: FakeP
     """The library's models take our request bodies whole, and send the same bytes' worth."""
     from plaid.model.item_public_token_exchange_request import ItemPublicTokenExchangeRequest
     from plaid.model.link_token_create_request import LinkTokenCreateRequest
+    from plaid.model_utils import validate_and_convert_types
 
     app.loop.run(app.banks.link("ada"))
     app.loop.run(app.banks.link("ada", hosted=True))
     app.loop.run(app.banks.exchange("ada", plaid.consent()))
     ours = list(plaid.asked)
     for path, body, headers in ours[:2]:
-        request = LinkTokenCreateRequest._from_openapi_data(**body, _spec_property_naming=False)
+        request = validate_and_convert_types(
+            copy.deepcopy(body), (LinkTokenCreateRequest,), ["body"], True, True,
+            configuration=plaid_library.Configuration(),
+        )  # fmt: skip
         official.link_token_create(request)
         again_path, again, again_headers = plaid.asked[-1]
         assert (again_path, again) == (path, body)
