@@ -161,8 +161,14 @@ class Approvals:
         return [_decided(each, self._opened(sealer, each), "approved") for each in own]
 
     async def abandon(self, turn_id: str) -> list[str]:
-        """Note that nobody knows how the actions ended that this turn ran; return their tools."""
-        query = Query("approvals", where=(("run_by", "==", turn_id), ("status", "==", "running")))
+        """Note that nobody knows how the actions ended that this turn ran; return their tools.
+
+        Safe to repeat.
+        """
+        query = Query(
+            "approvals",
+            where=(("run_by", "==", turn_id), ("status", "in", ("running", "unknown"))),
+        )
         found = await self._store.query(query)
         for each in found:
             await self.close(each.id, known=False)

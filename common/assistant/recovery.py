@@ -29,6 +29,12 @@ class Recovery:
 
     async def recovered(self, room: Room) -> None:
         """Wait until the chat is free, closing a turn whose owner's lease has run out."""
+        # The room's opening and its next turn both ask for this: of two closers in one process the
+        # second would take the first one's chunk for its own.
+        async with room.recovering:
+            await self._free(room)
+
+    async def _free(self, room: Room) -> None:
         if room.state.stale:
             await self._chats.refresh(room.state)
         while turn_id := room.state.running:

@@ -73,6 +73,7 @@ class Room:
         self.prompt_ids: OrderedDict[str, None] = OrderedDict()
         self.turn: Turn | None = None
         self.worker: asyncio.Task[None] | None = None
+        self.recovering = asyncio.Lock()
         self.location: Location | None = None
         self.timezone = "UTC"
         self.users = 0  # sockets and workers that hold it open

@@ -37,13 +37,73 @@ CONNECTOR = Connector(
         "Show the daily bars of SPY for the last month.",
     ),
     keywords=(
-        "alpaca", "trade", "trading", "buy", "sell", "order", "orders", "shares", "portfolio",
-        "position", "positions", "brokerage", "account", "buying power", "equity", "limit order",
-        "market order", "bid", "ask", "candles", "bars", "paper", "hold", "holdings", "held",
-        "brokerage account", "limit", "stop", "stop loss", "broker", "invested", "cash balance",
-        "my stocks", "my shares", "pending order", "open orders", "short", "filled",
-        "dollars worth", "quote", "stock", "stocks", "price", "history", "chart", "daily", "hourly",
+        "alpaca",
+        "trade",
+        "trading",
+        "buy",
+        "sell",
+        "order",
+        "orders",
+        "shares",
+        "portfolio",
+        "position",
+        "positions",
+        "brokerage",
+        "account",
+        "buying power",
+        "equity",
+        "limit order",
+        "market order",
+        "bid",
+        "ask",
+        "candles",
+        "bars",
+        "paper",
+        "hold",
+        "holdings",
+        "held",
+        "brokerage account",
+        "limit",
+        "stop",
+        "stop loss",
+        "broker",
+        "invested",
+        "cash balance",
+        "my stocks",
+        "my shares",
+        "pending order",
+        "open orders",
+        "filled",
+        "dollars worth",
+        "quote",
+        "stock",
+        "stocks",
+        "price",
+        "history",
+        "chart",
+        "daily",
+        "hourly",
         "weekly",
+        "own",
+        "buy shares",
+        "sell shares",
+        "purchase",
+        "cash",
+        "profit",
+        "loss",
+        "gains",
+        "day trade",
+        "long",
+        "cover",
+        "liquidate",
+        "close position",
+        "bought",
+        "sold",
+        "executed",
+        "hold onto",
+        "trailing",
+        "performing",
+        "stock account",
     ),
     hosts=("paper-api.alpaca.markets", "api.alpaca.markets", "data.alpaca.markets"),
     auth="key",
@@ -56,12 +116,41 @@ CONNECTOR = Connector(
 DATA = "https://data.alpaca.markets/v2/stocks"
 SOURCE = Source("Alpaca", "https://alpaca.markets/")
 FIELDS = {
-    "position": ("symbol", "side", "qty", "avg_entry_price", "current_price", "market_value",
-                 "cost_basis", "unrealized_pl"),
-    "order": ("id", "symbol", "side", "type", "qty", "notional", "limit_price", "stop_price",
-              "time_in_force", "status", "filled_qty", "filled_avg_price", "submitted_at"),
-    "account": ("status", "currency", "cash", "equity", "last_equity", "buying_power",
-                "long_market_value", "short_market_value"),
+    "position": (
+        "symbol",
+        "side",
+        "qty",
+        "avg_entry_price",
+        "current_price",
+        "market_value",
+        "cost_basis",
+        "unrealized_pl",
+    ),
+    "order": (
+        "id",
+        "symbol",
+        "side",
+        "type",
+        "qty",
+        "notional",
+        "limit_price",
+        "stop_price",
+        "time_in_force",
+        "status",
+        "filled_qty",
+        "filled_avg_price",
+        "submitted_at",
+    ),
+    "account": (
+        "status",
+        "currency",
+        "cash",
+        "equity",
+        "last_equity",
+        "buying_power",
+        "long_market_value",
+        "short_market_value",
+    ),
 }
 
 Amount: TypeAlias = Annotated[float, Meta(gt=0, le=1e9)]
@@ -100,7 +189,10 @@ async def _account(
     """Return status and body of a call to the paper or live account."""
     host = "api" if _live(ctx) else "paper-api"
     reply = await ctx.http.request(
-        method, f"https://{host}.alpaca.markets/v2{path}", headers=_headers(ctx), expect=expect,
+        method,
+        f"https://{host}.alpaca.markets/v2{path}",
+        headers=_headers(ctx),
+        expect=expect,
         **same,
     )
     return reply.status, reply.json() if reply.body else {}
@@ -146,22 +238,33 @@ async def get_stock_quote_at_alpaca(ctx: ToolContext, *, symbol: str) -> ToolRes
     trades = await _market(ctx, "/trades/latest", symbols=ticker)
     if "quotes" not in quotes or "trades" not in trades:
         raise VendorUnavailable("Alpaca sent no quote. Try again later.")
-    bid_ask, last = record(record(quotes["quotes"]).get(ticker)), record(
-        record(trades["trades"]).get(ticker)
+    bid_ask, last = (
+        record(record(quotes["quotes"]).get(ticker)),
+        record(record(trades["trades"]).get(ticker)),
     )
     price, bid, ask = (
         number(value) or None for value in (last.get("p"), bid_ask.get("bp"), bid_ask.get("ap"))
     )
-    told = [f"{word} {value:,.2f}" for word, value in
-            (("last trade", price), ("bid", bid), ("ask", ask)) if value]
+    told = [
+        f"{word} {value:,.2f}"
+        for word, value in (("last trade", price), ("bid", bid), ("ask", ask))
+        if value
+    ]
     return _result(
         "stock_quote",
         {
-            "symbol": ticker, "currency": "USD", "last_price": price, "last_size": last.get("s"),
-            "last_trade_at": text(last.get("t")), "bid": bid, "ask": ask,
-            "quoted_at": text(bid_ask.get("t")), "feed": "IEX",
+            "symbol": ticker,
+            "currency": "USD",
+            "last_price": price,
+            "last_size": last.get("s"),
+            "last_trade_at": text(last.get("t")),
+            "bid": bid,
+            "ask": ask,
+            "quoted_at": text(bid_ask.get("t")),
+            "feed": "IEX",
         },
-        f"{ticker}: {', '.join(told)} USD on IEX; no investment advice." if told
+        f"{ticker}: {', '.join(told)} USD on IEX; no investment advice."
+        if told
         else f"Alpaca has no quote for {ticker}. Check the symbol.",
     )
 
@@ -180,7 +283,13 @@ async def get_stock_bars_at_alpaca(
     ticker = _symbol(symbol)
     start = (ctx.clock() - dt.timedelta(days)).strftime("%Y-%m-%dT%H:%M:%SZ")
     body = await _market(
-        ctx, "/bars", symbols=ticker, timeframe=timeframe, start=start, sort="desc", limit=1000,
+        ctx,
+        "/bars",
+        symbols=ticker,
+        timeframe=timeframe,
+        start=start,
+        sort="desc",
+        limit=1000,
         adjustment="split",
     )
     if "bars" not in body:
@@ -188,9 +297,12 @@ async def get_stock_bars_at_alpaca(
     rows = [row for row in records(record(body["bars"]).get(ticker)) if number(row.get("c"))]
     bars = [
         {
-            "start": text(row.get("t"))[:16], "open": number(row.get("o")),
-            "high": number(row.get("h")), "low": number(row.get("l")),
-            "close": number(row.get("c")), "volume": integer(row.get("v")),
+            "start": text(row.get("t"))[:16],
+            "open": number(row.get("o")),
+            "high": number(row.get("h")),
+            "low": number(row.get("l")),
+            "close": number(row.get("c")),
+            "volume": integer(row.get("v")),
         }
         for row in rows[:30]
     ]
@@ -202,7 +314,8 @@ async def get_stock_bars_at_alpaca(
             f"({(newest / oldest - 1) * 100:+.1f}%) over {days} days on IEX."
         )
     return _result(
-        "stock_bars", {"symbol": ticker, "timeframe": timeframe, "currency": "USD", "bars": bars},
+        "stock_bars",
+        {"symbol": ticker, "timeframe": timeframe, "currency": "USD", "bars": bars},
         summary,
     )
 
@@ -220,8 +333,11 @@ async def get_account_at_alpaca(ctx: ToolContext) -> ToolResult:
     today = "" if change is None else f" ({change:+,.2f} today)"
     return _result(
         "trading_account",
-        {**_shown("account", row), "change_today": f"{change}" if change is not None else "",
-         "account": _kind(ctx)},
+        {
+            **_shown("account", row),
+            "change_today": f"{change}" if change is not None else "",
+            "account": _kind(ctx),
+        },
         f"The {_kind(ctx)} account is worth {_money(equity, money)}{today}, with "
         f"{_money(row.get('cash'), money)} cash and {_money(row.get('buying_power'), money)} "
         "buying power.",
@@ -246,9 +362,14 @@ async def get_positions_at_alpaca(ctx: ToolContext) -> ToolResult:
     held = f"{len(rows)} position{'s' if len(rows) > 1 else ''}"
     return _result(
         "trading_positions",
-        {"positions": fitting([_shown("position", row) for row in rows]), "total": len(rows),
-         "currency": "USD", "account": _kind(ctx)},
-        f"The {_kind(ctx)} account holds {held}: {told}." if rows
+        {
+            "positions": fitting([_shown("position", row) for row in rows]),
+            "total": len(rows),
+            "currency": "USD",
+            "account": _kind(ctx),
+        },
+        f"The {_kind(ctx)} account holds {held}: {told}."
+        if rows
         else f"The {_kind(ctx)} account holds no positions.",
     )
 
@@ -273,7 +394,8 @@ async def get_orders_at_alpaca(
     return _result(
         "trading_orders",
         {"orders": fitting([_shown("order", row) for row in rows]), "account": _kind(ctx)},
-        f"Orders of the {_kind(ctx)} account: {told}." if rows
+        f"Orders of the {_kind(ctx)} account: {told}."
+        if rows
         else f"The {_kind(ctx)} account has no {which}orders.",
     )
 
@@ -312,10 +434,17 @@ async def place_order_at_alpaca(
     """
     ticker = _symbol(symbol)
     _check(quantity, notional, order_type, limit_price, stop_price)
-    sizes = {"qty": quantity, "notional": notional, "limit_price": limit_price,
-             "stop_price": stop_price}
+    sizes = {
+        "qty": quantity,
+        "notional": notional,
+        "limit_price": limit_price,
+        "stop_price": stop_price,
+    }
     order = {
-        "symbol": ticker, "side": side, "type": order_type, "time_in_force": time_in_force,
+        "symbol": ticker,
+        "side": side,
+        "type": order_type,
+        "time_in_force": time_in_force,
         **{name: f"{Decimal(str(v)).normalize():f}" for name, v in sizes.items() if v},
     }
     if ctx.idempotency_key:
@@ -337,13 +466,17 @@ async def place_order_at_alpaca(
     if not text(row.get("id")):
         raise VendorUnavailable("Alpaca did not confirm the order. Look at the orders first.")
     return _result(
-        "trading_order", {"order": _shown("order", row), "account": _kind(ctx)},
+        "trading_order",
+        {"order": _shown("order", row), "account": _kind(ctx)},
         f"Order sent to the {_kind(ctx)} account: {_say(row)}.",
     )
 
 
 def _check(
-    quantity: float | None, notional: float | None, kind: OrderType, limit: float | None,
+    quantity: float | None,
+    notional: float | None,
+    kind: OrderType,
+    limit: float | None,
     stop: float | None,
 ) -> None:
     if (quantity is None) == (notional is None):
@@ -374,6 +507,7 @@ async def cancel_order_at_alpaca(ctx: ToolContext, *, order_id: str) -> ToolResu
     if body:
         raise VendorUnavailable("Alpaca did not confirm the cancellation. Look at the orders.")
     return _result(
-        "trading_order_cancelled", {"order_id": order_id.strip(), "account": _kind(ctx)},
+        "trading_order_cancelled",
+        {"order_id": order_id.strip(), "account": _kind(ctx)},
         f"Cancellation of the order in the {_kind(ctx)} account is requested.",
     )

@@ -40,10 +40,44 @@ CONNECTOR = Connector(
         "Flights from Madrid to Lima",
     ),
     keywords=(
-        "flight", "flights", "fly", "fare", "fares", "airfare", "airline", "plane", "ticket",
-        "airport", "nonstop", "direct", "round trip", "one way", "business", "economy", "amadeus",
-        "seat", "seats", "passengers", "connection", "stopover", "return", "airways", "airlines",
-        "class", "depart", "roundtrip",
+        "flight",
+        "flights",
+        "fly",
+        "fare",
+        "fares",
+        "airfare",
+        "airline",
+        "plane",
+        "ticket",
+        "airport",
+        "nonstop",
+        "direct",
+        "round trip",
+        "one way",
+        "business",
+        "economy",
+        "amadeus",
+        "seat",
+        "seats",
+        "passengers",
+        "connection",
+        "stopover",
+        "return",
+        "airways",
+        "airlines",
+        "class",
+        "depart",
+        "roundtrip",
+        "fly me",
+        "flight to",
+        "cheap flights",
+        "out of",
+        "airplane",
+        "first class",
+        "two people",
+        "passenger",
+        "by air",
+        "by plane",
     ),
     hosts=("*.amadeus.com",),
     auth="key",
@@ -56,13 +90,17 @@ CONNECTOR = Connector(
 
 HOST = "api.amadeus.com"
 
+
 async def _get(ctx: ToolContext, path: str, **params: Any) -> dict[str, Any]:
     """Return the answer's object; InvalidInput where the search itself was refused."""
     base = f"https://{ctx.secrets('AMADEUS_HOST') or HOST}"
     signed = await ctx.http.request(
-        "POST", f"{base}/v1/security/oauth2/token", idempotent=True,
+        "POST",
+        f"{base}/v1/security/oauth2/token",
+        idempotent=True,
         form={
-            "grant_type": "client_credentials", "client_id": ctx.secret("AMADEUS_CLIENT_ID"),
+            "grant_type": "client_credentials",
+            "client_id": ctx.secret("AMADEUS_CLIENT_ID"),
             "client_secret": ctx.secret("AMADEUS_CLIENT_SECRET"),
         },
     )
@@ -70,8 +108,11 @@ async def _get(ctx: ToolContext, path: str, **params: Any) -> dict[str, Any]:
     if not token:
         raise VendorUnavailable("Amadeus did not let us in. Try again in a moment.")
     reply = await ctx.http.get(
-        f"{base}{path}", params=params, headers={"Authorization": f"Bearer {token}"},
-        timeout_s=25, expect=(400,),
+        f"{base}{path}",
+        params=params,
+        headers={"Authorization": f"Bearer {token}"},
+        timeout_s=25,
+        expect=(400,),
     )
     body = record(reply.json())
     if reply.status == 400:
@@ -85,12 +126,16 @@ def _way(trip: dict[str, Any], carriers: dict[str, Any]) -> list[Leg]:
     legs = []
     for row in records(trip.get("segments")):
         code, out, into = text(row.get("carrierCode")), row.get("departure"), row.get("arrival")
-        legs.append(leg(
-            flight=f"{code} {text(row.get('number'))}".strip(),
-            airline=text(carriers.get(code)).title(), origin=record(out).get("iataCode"),
-            departs=record(out).get("at"), destination=record(into).get("iataCode"),
-            arrives=record(into).get("at"),
-        ))
+        legs.append(
+            leg(
+                flight=f"{code} {text(row.get('number'))}".strip(),
+                airline=text(carriers.get(code)).title(),
+                origin=record(out).get("iataCode"),
+                departs=record(out).get("at"),
+                destination=record(into).get("iataCode"),
+                arrives=record(into).get("at"),
+            )
+        )
     return legs
 
 
@@ -102,8 +147,10 @@ def _offer(row: dict[str, Any], carriers: dict[str, Any]) -> Offer | None:
     return Offer(
         price=number(price.get("grandTotal") or price.get("total")),
         currency=text(price.get("currency"))[:3],
-        duration_minutes=minutes(trips[0].get("duration")), stops=len(ways[0]) - 1,
-        legs=ways[0], return_legs=ways[1] if len(ways) > 1 else [],
+        duration_minutes=minutes(trips[0].get("duration")),
+        stops=len(ways[0]) - 1,
+        legs=ways[0],
+        return_legs=ways[1] if len(ways) > 1 else [],
     )
 
 
@@ -134,14 +181,22 @@ async def get_flight_info(
     """
     trip = trip_of(ctx, origin, destination, leave=departure_date, home=return_date)
     body = await _get(
-        ctx, "/v2/shopping/flight-offers", originLocationCode=trip.origin,
-        destinationLocationCode=trip.destination, departureDate=trip.leave.isoformat(),
-        returnDate=trip.home.isoformat() if trip.home else None, adults=adults,
-        travelClass=travel_class.upper(), nonStop=nonstop or None,
-        currencyCode=currency_code(currency), max=20,
+        ctx,
+        "/v2/shopping/flight-offers",
+        originLocationCode=trip.origin,
+        destinationLocationCode=trip.destination,
+        departureDate=trip.leave.isoformat(),
+        returnDate=trip.home.isoformat() if trip.home else None,
+        adults=adults,
+        travelClass=travel_class.upper(),
+        nonStop=nonstop or None,
+        currencyCode=currency_code(currency),
+        max=20,
     )
     carriers = record(record(body.get("dictionaries")).get("carriers"))
     return flight_result(
-        trip, (offer for row in records(body["data"]) if (offer := _offer(row, carriers))),
-        provider="Amadeus", source=Source("Amadeus", "https://developers.amadeus.com/"),
+        trip,
+        (offer for row in records(body["data"]) if (offer := _offer(row, carriers))),
+        provider="Amadeus",
+        source=Source("Amadeus", "https://developers.amadeus.com/"),
     )

@@ -30,9 +30,42 @@ CONNECTOR = Connector(
         "Hotel rooms in Madrid on May 2",
     ),
     keywords=(
-        "hotel", "hotels", "room", "rooms", "stay", "night", "nights", "lodging", "accommodation",
-        "check in", "check out", "amadeus", "bed", "beds", "hostel", "motel", "inn", "resort",
-        "guesthouse", "overnight", "place to", "to stay", "sleep", "sleeping", "staying",
+        "hotel",
+        "hotels",
+        "room",
+        "rooms",
+        "stay",
+        "night",
+        "nights",
+        "lodging",
+        "accommodation",
+        "check in",
+        "check out",
+        "amadeus",
+        "bed",
+        "beds",
+        "hostel",
+        "motel",
+        "inn",
+        "resort",
+        "guesthouse",
+        "overnight",
+        "place to",
+        "to stay",
+        "sleep",
+        "sleeping",
+        "staying",
+        "decent",
+        "a night",
+        "per night",
+        "five star",
+        "pool",
+        "breakfast included",
+        "double room",
+        "single room",
+        "lodge",
+        "hilton",
+        "marriott",
     ),
     hosts=("*.amadeus.com",),
     auth="key",
@@ -46,11 +79,15 @@ CONNECTOR = Connector(
 HOST = "api.amadeus.com"
 NOTHING = {"424", "895"}
 
+
 async def _sign_in(ctx: ToolContext, base: str) -> dict[str, str]:
     reply = await ctx.http.request(
-        "POST", f"{base}/v1/security/oauth2/token", idempotent=True,
+        "POST",
+        f"{base}/v1/security/oauth2/token",
+        idempotent=True,
         form={
-            "grant_type": "client_credentials", "client_id": ctx.secret("AMADEUS_CLIENT_ID"),
+            "grant_type": "client_credentials",
+            "client_id": ctx.secret("AMADEUS_CLIENT_ID"),
             "client_secret": ctx.secret("AMADEUS_CLIENT_SECRET"),
         },
     )
@@ -81,15 +118,23 @@ async def _offers(ctx: ToolContext, place: str, **stay: Any) -> list[dict[str, A
     """Find the place, the hotels around it, and what they offer."""
     headers = await _sign_in(ctx, f"https://{ctx.secrets('AMADEUS_HOST') or HOST}")
     cities = await _rows(
-        ctx, headers, "/v1/reference-data/locations", subType="CITY",
+        ctx,
+        headers,
+        "/v1/reference-data/locations",
+        subType="CITY",
         keyword=place.partition(",")[0].strip().upper(),
     )
     spot = record(cities[0].get("geoCode")) if cities else {}
     if number(spot.get("latitude")) is None or number(spot.get("longitude")) is None:
         return []
     hotels = await _rows(
-        ctx, headers, "/v1/reference-data/locations/hotels/by-geocode", radius=5, radiusUnit="KM",
-        latitude=number(spot["latitude"]), longitude=number(spot["longitude"]),
+        ctx,
+        headers,
+        "/v1/reference-data/locations/hotels/by-geocode",
+        radius=5,
+        radiusUnit="KM",
+        latitude=number(spot["latitude"]),
+        longitude=number(spot["longitude"]),
     )
     ids = [code for row in hotels if (code := text(row.get("hotelId")))][:20]
     if not ids:
@@ -109,10 +154,16 @@ def _hotel(row: dict[str, Any], nights: int) -> Hotel | None:
     return Hotel(
         name=shorten(text(hotel.get("name")).title(), 100),
         price_per_night=round(total / nights, 2) if night is None and total else night,
-        price_total=total, currency=text(price.get("currency")), rating=None, review_count=None,
-        stars=integer(hotel.get("rating")), amenities=[],
-        latitude=number(hotel.get("latitude")), longitude=number(hotel.get("longitude")),
-        id=text(hotel.get("hotelId")), url="",
+        price_total=total,
+        currency=text(price.get("currency")),
+        rating=None,
+        review_count=None,
+        stars=integer(hotel.get("rating")),
+        amenities=[],
+        latitude=number(hotel.get("latitude")),
+        longitude=number(hotel.get("longitude")),
+        id=text(hotel.get("hotelId")),
+        url="",
     )
 
 
@@ -139,13 +190,20 @@ async def get_hotel_prices(
     """
     stay = stay_of(ctx, location, check_in=check_in_date, check_out=check_out_date)
     rows = await _offers(
-        ctx, stay.place, checkInDate=stay.arrive.isoformat(), checkOutDate=stay.leave.isoformat(),
-        adults=adults, currency=currency_code(currency), bestRateOnly=True,
+        ctx,
+        stay.place,
+        checkInDate=stay.arrive.isoformat(),
+        checkOutDate=stay.leave.isoformat(),
+        adults=adults,
+        currency=currency_code(currency),
+        bestRateOnly=True,
     )
     hotels = [hotel for row in rows if (hotel := _hotel(row, stay.nights))]
     if sort_by == "price":
         hotels.sort(key=lambda hotel: hotel["price_per_night"] or 0)
     return hotel_result(
-        stay, hotels, provider="Amadeus",
+        stay,
+        hotels,
+        provider="Amadeus",
         source=Source("Amadeus", "https://developers.amadeus.com/"),
     )

@@ -38,10 +38,48 @@ CONNECTOR = Connector(
         "Comment on the draft task that I'm done.",
     ),
     keywords=(
-        "asana", "task", "tasks", "project", "projects", "assignee", "assigned", "due", "deadline",
-        "workspace", "team", "comment", "complete", "done", "milestone", "to-do", "todo", "sprint",
-        "board", "section", "subtask", "teammate", "work", "overdue", "status", "backlog", "mark",
-        "assign", "ticket", "comments", "finish", "portfolio", "deadlines", "responsible",
+        "asana",
+        "task",
+        "tasks",
+        "project",
+        "projects",
+        "assignee",
+        "assigned",
+        "due",
+        "deadline",
+        "workspace",
+        "team",
+        "comment",
+        "complete",
+        "done",
+        "milestone",
+        "to-do",
+        "todo",
+        "sprint",
+        "board",
+        "section",
+        "subtask",
+        "teammate",
+        "work",
+        "overdue",
+        "status",
+        "backlog",
+        "mark",
+        "assign",
+        "ticket",
+        "comments",
+        "finish",
+        "portfolio",
+        "deadlines",
+        "responsible",
+        "left",
+        "my work",
+        "assignments",
+        "initiative",
+        "owner",
+        "dependencies",
+        "status update",
+        "kanban",
     ),
     hosts=("app.asana.com",),
     auth="oauth",
@@ -72,8 +110,12 @@ async def _call(
     ctx: ToolContext, method: str, path: str, *, data: Any = None, **params: Any
 ) -> Any:
     reply = await ctx.http.request(
-        method, f"{API}{path}", params=params, json=None if data is None else {"data": data},
-        headers={"Authorization": f"Bearer {await ctx.access_token()}"}, expect=(400, 404),
+        method,
+        f"{API}{path}",
+        params=params,
+        json=None if data is None else {"data": data},
+        headers={"Authorization": f"Bearer {await ctx.access_token()}"},
+        expect=(400, 404),
     )
     if reply.status == 404:
         raise NotFound("Asana has no such task, or you may not see it. List the tasks first.")
@@ -104,10 +146,13 @@ def _task(ctx: ToolContext, row: dict[str, Any]) -> Task:
     if moment and moment.tzinfo:
         due = moment.astimezone(zone).isoformat(timespec="minutes")
     return Task(
-        id=text(row.get("gid"))[:25], title=shorten(text(row.get("name")), 120) or "(no title)",
-        due=due[:25], done=row.get("completed") is True,
+        id=text(row.get("gid"))[:25],
+        title=shorten(text(row.get("name")), 120) or "(no title)",
+        due=due[:25],
+        done=row.get("completed") is True,
         projects=[shorten(text(p.get("name")), 50) for p in records(row.get("projects"))][:3],
-        notes=shorten(text(row.get("notes")), 120), url=text(row.get("permalink_url"))[:200],
+        notes=shorten(text(row.get("notes")), 120),
+        url=text(row.get("permalink_url"))[:200],
     )
 
 
@@ -130,10 +175,18 @@ async def list_asana_tasks(ctx: ToolContext, *, limit: Limit = 15) -> ToolResult
     spaces = await _workspaces(ctx)
     rows: list[dict[str, Any]] = []
     for space in spaces[:3]:
-        rows += records(await _call(
-            ctx, "GET", "/tasks", assignee="me", workspace=space["id"], completed_since="now",
-            limit=100, opt_fields=FIELDS,
-        ))
+        rows += records(
+            await _call(
+                ctx,
+                "GET",
+                "/tasks",
+                assignee="me",
+                workspace=space["id"],
+                completed_since="now",
+                limit=100,
+                opt_fields=FIELDS,
+            )
+        )
     tasks = [task for row in rows if not (task := _task(ctx, row))["done"]]
     tasks.sort(key=lambda task: (not task["due"], task["due"]))
     shown = fitting(tasks[:limit])
@@ -150,7 +203,11 @@ async def list_asana_tasks(ctx: ToolContext, *, limit: Limit = 15) -> ToolResult
 
 @tool(progress="Adding the task…", risk="write")
 async def create_asana_task(
-    ctx: ToolContext, *, title: str, due_date: str | None = None, notes: str | None = None,
+    ctx: ToolContext,
+    *,
+    title: str,
+    due_date: str | None = None,
+    notes: str | None = None,
     workspace_id: str | None = None,
 ) -> ToolResult:
     """Add a task assigned to the user in Asana. Colleagues in the workspace may see it.
@@ -170,13 +227,20 @@ async def create_asana_task(
             names = ", ".join(f"{space['name']} ({space['id']})" for space in spaces[:6])
             raise InvalidInput(f"Which workspace? Give its id: {names or 'there is none'}.")
         workspace_id = spaces[0]["id"]
-    task = {"name": title.strip(), "notes": notes or "", "due_on": day, "assignee": "me",
-            "workspace": _id(workspace_id, "workspace_id")}
-    made = _task(ctx, task | record(await _call(
-        ctx, "POST", "/tasks", data=task, opt_fields=FIELDS
-    )))
+    task = {
+        "name": title.strip(),
+        "notes": notes or "",
+        "due_on": day,
+        "assignee": "me",
+        "workspace": _id(workspace_id, "workspace_id"),
+    }
+    made = _task(
+        ctx, task | record(await _call(ctx, "POST", "/tasks", data=task, opt_fields=FIELDS))
+    )
     return ToolResult(
-        response_type="task_created", data=made, summary=f"Added: {_say(made)}.",
+        response_type="task_created",
+        data=made,
+        summary=f"Added: {_say(made)}.",
         sources=_source(made),
     )
 
@@ -189,11 +253,13 @@ async def complete_asana_task(ctx: ToolContext, *, task_id: str) -> ToolResult:
         task_id: The id that list_asana_tasks gives.
     """
     path = f"/tasks/{_id(task_id, 'task_id')}"
-    made = _task(ctx, record(await _call(
-        ctx, "PUT", path, data={"completed": True}, opt_fields=FIELDS
-    )))
+    made = _task(
+        ctx, record(await _call(ctx, "PUT", path, data={"completed": True}, opt_fields=FIELDS))
+    )
     return ToolResult(
-        response_type="task_completed", data=made, summary=f"Done: {made['title']}.",
+        response_type="task_completed",
+        data=made,
+        summary=f"Done: {made['title']}.",
         sources=_source(made),
     )
 
@@ -209,11 +275,10 @@ async def comment_on_asana_task(ctx: ToolContext, *, task_id: str, message: str)
     if not message.strip():
         raise InvalidInput("message must hold the comment.")
     key = _id(task_id, "task_id")
-    made = record(await _call(
-        ctx, "POST", f"/tasks/{key}/stories", data={"text": message.strip()}
-    ))
+    made = record(await _call(ctx, "POST", f"/tasks/{key}/stories", data={"text": message.strip()}))
     return ToolResult(
-        response_type="comment_posted", data={"task_id": key, "id": text(made.get("gid"))[:25]},
+        response_type="comment_posted",
+        data={"task_id": key, "id": text(made.get("gid"))[:25]},
         summary="The comment is posted in Asana.",
         sources=(Source("Asana", f"https://app.asana.com/0/0/{key}"),),
     )

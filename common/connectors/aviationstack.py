@@ -41,11 +41,54 @@ CONNECTOR = Connector(
         "What terminal does AF 22 arrive at?",
     ),
     keywords=(
-        "flight", "number", "iata", "status", "delay", "delayed", "gate", "terminal", "arrive",
-        "arrival", "depart", "departure", "airline", "route", "scheduled", "aviationstack", "plane",
-        "planes", "land", "landed", "late", "on time", "arrived", "boarding", "carousel",
-        "lufthansa", "delta", "united", "ryanair", "easyjet", "jetblue", "emirates", "qantas",
-        "airways", "airlines", "get in", "gets in",
+        "flight",
+        "number",
+        "iata",
+        "status",
+        "delay",
+        "delayed",
+        "gate",
+        "terminal",
+        "arrive",
+        "arrival",
+        "depart",
+        "departure",
+        "airline",
+        "route",
+        "scheduled",
+        "aviationstack",
+        "plane",
+        "planes",
+        "land",
+        "landed",
+        "late",
+        "on time",
+        "arrived",
+        "boarding",
+        "carousel",
+        "lufthansa",
+        "delta",
+        "united",
+        "ryanair",
+        "easyjet",
+        "jetblue",
+        "emirates",
+        "qantas",
+        "airways",
+        "airlines",
+        "get in",
+        "gets in",
+        "take off",
+        "lands",
+        "landing",
+        "touch down",
+        "my flight",
+        "arrives",
+        "leaves",
+        "left",
+        "airport",
+        "airports",
+        "cancelled",
     ),
     hosts=("api.aviationstack.com",),
     auth="key",
@@ -88,9 +131,13 @@ class Flight(TypedDict):
 async def _flights(ctx: ToolContext, **params: str) -> list[dict[str, Any]]:
     key = ctx.secret("AVIATIONSTACK_API_KEY")
     try:
-        body = record(await ctx.http.get_json(
-            f"{API}/flights", params={**params, "access_key": key, "limit": 100}, timeout_s=15,
-        ))
+        body = record(
+            await ctx.http.get_json(
+                f"{API}/flights",
+                params={**params, "access_key": key, "limit": 100},
+                timeout_s=15,
+            )
+        )
     except VendorRejected as err:
         if err.vendor_status != 403:
             raise
@@ -126,10 +173,14 @@ def _wall(value: object, zone: object) -> str:
 def _call(row: dict[str, Any]) -> Call:
     zone = row.get("timezone")
     return Call(
-        airport=shorten(text(row.get("airport")), 60), code=text(row.get("iata"))[:4],
-        scheduled=_wall(row.get("scheduled"), zone), expected=_wall(row.get("estimated"), zone),
-        actual=_wall(row.get("actual"), zone), delay_minutes=integer(row.get("delay")),
-        terminal=text(row.get("terminal"))[:20], gate=text(row.get("gate"))[:20],
+        airport=shorten(text(row.get("airport")), 60),
+        code=text(row.get("iata"))[:4],
+        scheduled=_wall(row.get("scheduled"), zone),
+        expected=_wall(row.get("estimated"), zone),
+        actual=_wall(row.get("actual"), zone),
+        delay_minutes=integer(row.get("delay")),
+        terminal=text(row.get("terminal"))[:20],
+        gate=text(row.get("gate"))[:20],
         baggage_claim=text(row.get("baggage"))[:20],
     )
 
@@ -140,7 +191,8 @@ def _flight(row: dict[str, Any], asked: str) -> Flight:
         flight=text(record(row.get("flight")).get("iata"))[:10] or asked,
         airline="" if airline == "empty" else airline,
         date=text(row.get("flight_date"))[:10] or text(leave.get("scheduled"))[:10],
-        status=text(row.get("flight_status"))[:20] or "unknown", departure=_call(leave),
+        status=text(row.get("flight_status"))[:20] or "unknown",
+        departure=_call(leave),
         arrival=_call(record(row.get("arrival"))),
     )
 
@@ -195,7 +247,8 @@ async def get_flight_info_by_iata(
     flights.sort(key=lambda flight: _distance(flight, ctx.clock()))
     when = f" on {spoken_date(day)}" if day else ""
     return ToolResult(
-        response_type="flight_status", data={"asked": asked, "flights": flights[:3]},
+        response_type="flight_status",
+        data={"asked": asked, "flights": flights[:3]},
         summary=_say(flights[0]) if flights else f"Aviationstack knows no flight {asked}{when}.",
         sources=(SOURCE,),
     )

@@ -26,9 +26,40 @@ CONNECTOR = Connector(
         "Search Brave for hiking boots.",
     ),
     keywords=(
-        "brave", "search", "web", "internet", "look up", "find out", "online", "results", "website",
-        "websites", "page", "information", "look", "lookup", "query", "sites", "pages", "research",
-        "best way", "how to", "tutorial", "guide", "rules", "hours", "manual", "who", "answer",
+        "brave",
+        "search",
+        "web",
+        "internet",
+        "look up",
+        "find out",
+        "online",
+        "results",
+        "website",
+        "websites",
+        "page",
+        "information",
+        "look",
+        "lookup",
+        "query",
+        "sites",
+        "pages",
+        "research",
+        "best way",
+        "how to",
+        "tutorial",
+        "guide",
+        "rules",
+        "hours",
+        "manual",
+        "who",
+        "answer",
+        "review",
+        "look on",
+        "search for",
+        "forum",
+        "reddit",
+        "any information",
+        "how can",
     ),
     hosts=("api.search.brave.com",),
     auth="key",
@@ -42,16 +73,24 @@ CONNECTOR = Connector(
 
 API = "https://api.search.brave.com/res/v1/web/search"
 AGES: dict[Recency, str | None] = {
-    "any": None, "day": "pd", "week": "pw", "month": "pm", "year": "py",
+    "any": None,
+    "day": "pd",
+    "week": "pw",
+    "month": "pm",
+    "year": "py",
 }
 
 
 async def _search(ctx: ToolContext, words: str, recency: Recency, limit: int) -> Found:
     headers = {
-        "X-Subscription-Token": ctx.secret("BRAVE_API_KEY"), "Accept": "application/json",
+        "X-Subscription-Token": ctx.secret("BRAVE_API_KEY"),
+        "Accept": "application/json",
     }
     params = {
-        "q": words, "count": limit, "freshness": AGES[recency], "text_decorations": False,
+        "q": words,
+        "count": limit,
+        "freshness": AGES[recency],
+        "text_decorations": False,
         "result_filter": "web",
     }
     reply = await ctx.http.get(API, params=params, headers=headers, expect=(422,))
@@ -59,7 +98,8 @@ async def _search(ctx: ToolContext, words: str, recency: Recency, limit: int) ->
     if reply.status == 422:
         code = text(record(body.get("error")).get("code"))
         raise VendorRejected(
-            "Brave Search refused our key. Check BRAVE_API_KEY." if "TOKEN" in code
+            "Brave Search refused our key. Check BRAVE_API_KEY."
+            if "TOKEN" in code
             else "Brave Search did not accept the query. Use fewer or other words.",
             vendor_status=422,
         )
@@ -67,8 +107,12 @@ async def _search(ctx: ToolContext, words: str, recency: Recency, limit: int) ->
         raise VendorUnavailable("Brave Search's answer cannot be read. Try again later.")
     rows = records(record(body.get("web")).get("results"))
     made = (
-        hit(row.get("title"), text(row.get("url")), row.get("description"),
-            text(row.get("page_age"))[:10] or text(row.get("age")))
+        hit(
+            row.get("title"),
+            text(row.get("url")),
+            row.get("description"),
+            text(row.get("page_age"))[:10] or text(row.get("age")),
+        )
         for row in rows
     )
     return Found([found for found in made if found])

@@ -32,11 +32,60 @@ CONNECTOR = Connector(
         "Next southbound trains at Millbrae?",
     ),
     keywords=(
-        "caltrain", "train", "trains", "northbound", "southbound", "commuter", "rail", "station",
-        "delayed", "late", "palo alto", "san mateo", "millbrae", "diridon", "redwood city",
-        "mountain view", "sunnyvale", "bullet", "peninsula", "departure", "on time", "platform",
-        "weekday", "san jose", "san francisco", "menlo park", "san carlos", "burlingame", "gilroy",
-        "tamien", "bay area", "local train", "baby bullet", "arrive", "track", "next train",
+        "caltrain",
+        "train",
+        "trains",
+        "northbound",
+        "southbound",
+        "commuter",
+        "rail",
+        "station",
+        "delayed",
+        "late",
+        "palo alto",
+        "san mateo",
+        "millbrae",
+        "diridon",
+        "redwood city",
+        "mountain view",
+        "sunnyvale",
+        "bullet",
+        "peninsula",
+        "departure",
+        "on time",
+        "platform",
+        "weekday",
+        "san jose",
+        "san francisco",
+        "menlo park",
+        "san carlos",
+        "burlingame",
+        "gilroy",
+        "tamien",
+        "bay area",
+        "local train",
+        "baby bullet",
+        "arrive",
+        "track",
+        "next train",
+        "hillsdale",
+        "22nd street",
+        "fourth and",
+        "king",
+        "belmont",
+        "san bruno",
+        "south san",
+        "morgan hill",
+        "this evening",
+        "get to",
+        "leave",
+        "leaves",
+        "conductor",
+        "weekend service",
+        "schedule",
+        "delays",
+        "tracks",
+        "commute",
     ),
     hosts=("api.511.org",),
     auth="key",
@@ -82,7 +131,8 @@ async def _visits(ctx: ToolContext) -> list[Visit]:
     if not isinstance(delivery, dict):
         raise VendorUnavailable("Caltrain's times are unavailable now. Try again in a minute.")
     rows = [
-        row for part in _many(delivery.get("StopMonitoringDelivery"))
+        row
+        for part in _many(delivery.get("StopMonitoringDelivery"))
         for row in _many(part.get("MonitoredStopVisit"))
     ]
     found = [_visit(record(row.get("MonitoredVehicleJourney")), row) for row in rows]
@@ -110,7 +160,8 @@ def _visit(trip: dict[str, Any], row: dict[str, Any]) -> Visit:
         destination=_station(trip.get("DestinationName")),
         station=_station(call.get("StopPointName")),
         scheduled=aimed.isoformat(timespec="minutes") if aimed else "",
-        expected=expected.isoformat(timespec="minutes") if expected else "", delay_minutes=delay,
+        expected=expected.isoformat(timespec="minutes") if expected else "",
+        delay_minutes=delay,
     )
 
 
@@ -165,7 +216,8 @@ async def get_caltrain_status(
         names = sorted(exact or known)
         return _result([], f"Which station: {', '.join(names[:5])}?", asked=station, choices=names)
     found = [
-        v for v in visits
+        v
+        for v in visits
         if (not wanted or v["station"] in (exact or known))
         and (not number or v["train"] == number)
         and (not direction or v["direction"] == direction)
@@ -185,5 +237,6 @@ def _result(visits: list[Visit], summary: str, **about: Any) -> ToolResult:
     return ToolResult(
         response_type="train_departures",
         data={**about, "time_zone": ZONE.key, "departures": visits},
-        summary=shorten(summary, 480), sources=(SOURCE,),
+        summary=shorten(summary, 480),
+        sources=(SOURCE,),
     )

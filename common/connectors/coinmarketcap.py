@@ -42,11 +42,62 @@ CONNECTOR = Connector(
         "Which coins gained the most today?",
     ),
     keywords=(
-        "crypto", "cryptocurrency", "cryptocurrencies", "coin", "coins", "token", "bitcoin", "btc",
-        "ethereum", "eth", "solana", "dogecoin", "doge", "xrp", "cardano", "litecoin", "stablecoin",
-        "altcoin", "blockchain", "market cap", "coinmarketcap", "polkadot", "shiba", "tether",
-        "usdt", "usdc", "bnb", "ripple", "sol", "ada", "memecoin", "defi", "gainers", "losers",
-        "bitcoins", "satoshi", "mining", "wallet", "ether",
+        "crypto",
+        "cryptocurrency",
+        "cryptocurrencies",
+        "coin",
+        "coins",
+        "token",
+        "bitcoin",
+        "btc",
+        "ethereum",
+        "eth",
+        "solana",
+        "dogecoin",
+        "doge",
+        "xrp",
+        "cardano",
+        "litecoin",
+        "stablecoin",
+        "altcoin",
+        "blockchain",
+        "market cap",
+        "coinmarketcap",
+        "polkadot",
+        "shiba",
+        "tether",
+        "usdt",
+        "usdc",
+        "bnb",
+        "ripple",
+        "sol",
+        "ada",
+        "memecoin",
+        "defi",
+        "gainers",
+        "losers",
+        "bitcoins",
+        "satoshi",
+        "mining",
+        "wallet",
+        "ether",
+        "litecoin to",
+        "ltc",
+        "usd",
+        "crypto list",
+        "top crypto",
+        "top coins",
+        "trending",
+        "market value",
+        "volume",
+        "price of",
+        "fiat",
+        "dominance",
+        "hodl",
+        "altcoins",
+        "avalanche",
+        "chainlink",
+        "monero",
     ),
     hosts=("pro-api.coinmarketcap.com",),
     auth="key",
@@ -63,8 +114,10 @@ Count: TypeAlias = Annotated[int, Meta(ge=1, le=20)]
 Amount: TypeAlias = Annotated[float, Meta(gt=0, le=1e15)]
 Order: TypeAlias = Literal["market_cap", "gainers_24h", "losers_24h", "volume_24h"]
 SORTS: dict[Order, tuple[str, str]] = {
-    "market_cap": ("market_cap", "desc"), "volume_24h": ("volume_24h", "desc"),
-    "gainers_24h": ("percent_change_24h", "desc"), "losers_24h": ("percent_change_24h", "asc"),
+    "market_cap": ("market_cap", "desc"),
+    "volume_24h": ("volume_24h", "desc"),
+    "gainers_24h": ("percent_change_24h", "desc"),
+    "losers_24h": ("percent_change_24h", "asc"),
 }
 # Without a floor the day's winners are coins nobody trades.
 FLOOR_OF_MOVERS = 10_000_000
@@ -116,13 +169,17 @@ def _coin(row: dict[str, Any], currency: str) -> Coin:
     price = number(quote.get("price"))
     slug = text(row.get("slug"))
     return Coin(
-        id=integer(row.get("id")), name=text(row.get("name")), symbol=text(row.get("symbol")),
-        rank=integer(row.get("cmc_rank")), currency=currency,
+        id=integer(row.get("id")),
+        name=text(row.get("name")),
+        symbol=text(row.get("symbol")),
+        rank=integer(row.get("cmc_rank")),
+        currency=currency,
         price=None if price is None else f"{_rounded(price):f}",
         change_1h_percent=_percent(quote.get("percent_change_1h")),
         change_24h_percent=_percent(quote.get("percent_change_24h")),
         change_7d_percent=_percent(quote.get("percent_change_7d")),
-        market_cap=integer(quote.get("market_cap")), volume_24h=integer(quote.get("volume_24h")),
+        market_cap=integer(quote.get("market_cap")),
+        volume_24h=integer(quote.get("volume_24h")),
         as_of=text(quote.get("last_updated")),
         url=f"{SITE}/currencies/{slug}/" if re.fullmatch(r"[\w-]+", slug) else f"{SITE}/",
     )
@@ -164,14 +221,17 @@ async def _find(ctx: ToolContext, asked: str, currency: str) -> Coin | None:
 def _result(kind: str, data: Any, summary: str, *coins: Coin) -> ToolResult:
     named = [Source(f"{coin['name']} on CoinMarketCap", coin["url"]) for coin in coins[:3]]
     return ToolResult(
-        response_type=kind, data=data, summary=summary,
+        response_type=kind,
+        data=data,
+        summary=summary,
         sources=tuple(named) or (Source("CoinMarketCap", f"{SITE}/"),),
     )
 
 
 def _unknown(asked: str) -> ToolResult:
     return _result(
-        "crypto_price", {"asked": asked, "coin": None},
+        "crypto_price",
+        {"asked": asked, "coin": None},
         f"CoinMarketCap knows no coin {asked}. Try its ticker, such as BTC.",
     )
 
@@ -204,8 +264,10 @@ async def check_crypto_price_at_coinmarketcap(
     moment = instant(coin["as_of"])
     when = f", as of {spoken_date(moment.date())} {moment:%H:%M} UTC" if moment else ""
     return _result(
-        "crypto_price", {"coin": coin},
-        f"{coin['name']} ({coin['symbol']}) is at {_price(coin)}{_moved(coin)}{when}.", coin,
+        "crypto_price",
+        {"coin": coin},
+        f"{coin['name']} ({coin['symbol']}) is at {_price(coin)}{_moved(coin)}{when}.",
+        coin,
     )
 
 
@@ -226,9 +288,11 @@ async def convert_crypto_at_coinmarketcap(
     given = Decimal(str(amount)).normalize()
     worth = _rounded(given * Decimal(coin["price"] or 0))
     return _result(
-        "crypto_conversion", {"amount": f"{given:f}", "worth": f"{worth:f}", "coin": coin},
+        "crypto_conversion",
+        {"amount": f"{given:f}", "worth": f"{worth:f}", "coin": coin},
         f"{given:,f} {coin['symbol']} is {worth:,f} {coin['currency']}, "
-        f"at {_price(coin)} for one {coin['name']}.", coin,
+        f"at {_price(coin)} for one {coin['name']}.",
+        coin,
     )
 
 
@@ -247,14 +311,20 @@ async def list_top_cryptos_at_coinmarketcap(
     sort, way = SORTS[order]
     floor = FLOOR_OF_MOVERS if sort == "percent_change_24h" else None
     rows = await _get(
-        ctx, "/v3/cryptocurrency/listings/latest", convert=code, sort=sort, sort_dir=way,
-        limit=limit, volume_24h_min=floor,
+        ctx,
+        "/v3/cryptocurrency/listings/latest",
+        convert=code,
+        sort=sort,
+        sort_dir=way,
+        limit=limit,
+        volume_24h_min=floor,
     )
     coins = [coin for row in rows if (coin := _coin(row, code))["name"]][:limit]
     told = "; ".join(f"{coin['name']} {_price(coin)}{_moved(coin)}" for coin in coins[:4])
     named = order.replace("_", " ")
     return _result(
-        "crypto_list", {"order": order, "currency": code, "coins": fitting(coins)},
+        "crypto_list",
+        {"order": order, "currency": code, "coins": fitting(coins)},
         f"Coins by {named}: {told}." if coins else f"CoinMarketCap has no coins in {code}.",
         *coins,
     )

@@ -39,10 +39,44 @@ CONNECTOR = Connector(
         "Flights from Boston to Dublin",
     ),
     keywords=(
-        "flight", "flights", "fly", "fare", "fares", "airfare", "airline", "plane", "ticket",
-        "airport", "nonstop", "direct", "round trip", "one way", "business", "economy", "duffel",
-        "seat", "seats", "passengers", "connection", "stopover", "return", "airways", "airlines",
-        "class", "depart", "roundtrip",
+        "flight",
+        "flights",
+        "fly",
+        "fare",
+        "fares",
+        "airfare",
+        "airline",
+        "plane",
+        "ticket",
+        "airport",
+        "nonstop",
+        "direct",
+        "round trip",
+        "one way",
+        "business",
+        "economy",
+        "duffel",
+        "seat",
+        "seats",
+        "passengers",
+        "connection",
+        "stopover",
+        "return",
+        "airways",
+        "airlines",
+        "class",
+        "depart",
+        "roundtrip",
+        "fly me",
+        "flight to",
+        "cheap flights",
+        "out of",
+        "airplane",
+        "first class",
+        "two people",
+        "passenger",
+        "by air",
+        "by plane",
     ),
     hosts=("api.duffel.com",),
     auth="key",
@@ -55,12 +89,19 @@ CONNECTOR = Connector(
 
 API = "https://api.duffel.com"
 
+
 async def _offers(ctx: ToolContext, search: dict[str, Any]) -> list[dict[str, Any]]:
     reply = await ctx.http.request(
-        "POST", f"{API}/air/offer_requests", json={"data": search}, timeout_s=40, idempotent=True,
-        params={"return_offers": True, "supplier_timeout": 20000}, expect=(400, 422),
+        "POST",
+        f"{API}/air/offer_requests",
+        json={"data": search},
+        timeout_s=40,
+        idempotent=True,
+        params={"return_offers": True, "supplier_timeout": 20000},
+        expect=(400, 422),
         headers={
-            "Authorization": f"Bearer {ctx.secret('DUFFEL_API_KEY')}", "Duffel-Version": "v2",
+            "Authorization": f"Bearer {ctx.secret('DUFFEL_API_KEY')}",
+            "Duffel-Version": "v2",
             "Accept": "application/json",
         },
     )
@@ -80,12 +121,16 @@ def _way(slice_: dict[str, Any]) -> list[Leg]:
     for row in records(slice_.get("segments")):
         carrier = record(row.get("marketing_carrier"))
         name = (text(carrier.get("iata_code")), text(row.get("marketing_carrier_flight_number")))
-        legs.append(leg(
-            flight=" ".join(filter(None, name)), airline=carrier.get("name"),
-            origin=record(row.get("origin")).get("iata_code"), departs=row.get("departing_at"),
-            destination=record(row.get("destination")).get("iata_code"),
-            arrives=row.get("arriving_at"),
-        ))
+        legs.append(
+            leg(
+                flight=" ".join(filter(None, name)),
+                airline=carrier.get("name"),
+                origin=record(row.get("origin")).get("iata_code"),
+                departs=row.get("departing_at"),
+                destination=record(row.get("destination")).get("iata_code"),
+                arrives=row.get("arriving_at"),
+            )
+        )
     return legs
 
 
@@ -95,9 +140,12 @@ def _offer(row: dict[str, Any]) -> Offer | None:
     if not ways or not ways[0]:
         return None
     return Offer(
-        price=number(row.get("total_amount")), currency=text(row.get("total_currency"))[:3],
-        duration_minutes=minutes(slices[0].get("duration")), stops=len(ways[0]) - 1,
-        legs=ways[0], return_legs=ways[1] if len(ways) > 1 else [],
+        price=number(row.get("total_amount")),
+        currency=text(row.get("total_currency"))[:3],
+        duration_minutes=minutes(slices[0].get("duration")),
+        stops=len(ways[0]) - 1,
+        legs=ways[0],
+        return_legs=ways[1] if len(ways) > 1 else [],
     )
 
 
@@ -134,14 +182,19 @@ async def get_flight_info(
         back = {"origin": trip.destination, "destination": trip.origin}
         slices.append({**back, "departure_date": trip.home.isoformat()})
     search: dict[str, Any] = {
-        "slices": slices, "passengers": [{"type": "adult"}] * adults, "cabin_class": travel_class,
+        "slices": slices,
+        "passengers": [{"type": "adult"}] * adults,
+        "cabin_class": travel_class,
     }
     if nonstop:
         search["max_connections"] = 0
     rows = await _offers(ctx, search)
     trial = any(row.get("live_mode") is False for row in rows)
     return flight_result(
-        trip, (offer for row in rows if (offer := _offer(row))), provider="Duffel",
-        source=Source("Duffel", "https://duffel.com/"), test_data=trial,
+        trip,
+        (offer for row in rows if (offer := _offer(row))),
+        provider="Duffel",
+        source=Source("Duffel", "https://duffel.com/"),
+        test_data=trial,
         remark=" (test data, not real fares)" if trial else "",
     )

@@ -42,12 +42,65 @@ CONNECTOR = Connector(
         "Show all my packages.",
     ),
     keywords=(
-        "package", "packages", "parcel", "parcels", "track", "tracking", "shipment", "shipped",
-        "delivery", "delivered", "courier", "carrier", "usps", "ups", "fedex", "dhl", "mail",
-        "easypost", "arrive", "ship", "ships", "shipping", "shipments", "order arrive", "my order",
-        "my delivery", "deliver", "delivering", "post", "postal", "box", "in transit", "on its",
-        "waiting for", "lasership", "ontrac", "canada post", "royal mail", "tracking number",
-        "arrived", "return label",
+        "package",
+        "packages",
+        "parcel",
+        "parcels",
+        "track",
+        "tracking",
+        "shipment",
+        "shipped",
+        "delivery",
+        "delivered",
+        "courier",
+        "carrier",
+        "usps",
+        "ups",
+        "fedex",
+        "dhl",
+        "mail",
+        "easypost",
+        "arrive",
+        "ship",
+        "ships",
+        "shipping",
+        "shipments",
+        "order arrive",
+        "my order",
+        "my delivery",
+        "deliver",
+        "delivering",
+        "post",
+        "postal",
+        "box",
+        "in transit",
+        "on its",
+        "waiting for",
+        "lasership",
+        "ontrac",
+        "canada post",
+        "royal mail",
+        "tracking number",
+        "arrived",
+        "return label",
+        "late",
+        "stuck",
+        "lost",
+        "where is",
+        "my fedex",
+        "my ups",
+        "my usps",
+        "my dhl",
+        "parcel from",
+        "express",
+        "label",
+        "shipper",
+        "letter",
+        "on time",
+        "delivery date",
+        "out for",
+        "customs",
+        "received",
     ),
     hosts=("api.easypost.com",),
     auth="key",
@@ -60,10 +113,16 @@ CONNECTOR = Connector(
 API = "https://api.easypost.com/v2"
 SOURCE = Source("EasyPost", "https://www.easypost.com/")
 SHIPPED = {
-    "unknown": "not known to the carrier yet", "pre_transit": "announced, not handed over yet",
-    "in_transit": "on its way", "out_for_delivery": "out for delivery", "delivered": "delivered",
-    "available_for_pickup": "ready to be picked up", "return_to_sender": "going back to its sender",
-    "failure": "not deliverable", "cancelled": "cancelled", "error": "not known to the carrier",
+    "unknown": "not known to the carrier yet",
+    "pre_transit": "announced, not handed over yet",
+    "in_transit": "on its way",
+    "out_for_delivery": "out for delivery",
+    "delivered": "delivered",
+    "available_for_pickup": "ready to be picked up",
+    "return_to_sender": "going back to its sender",
+    "failure": "not deliverable",
+    "cancelled": "cancelled",
+    "error": "not known to the carrier",
 }
 
 Limit: TypeAlias = Annotated[int, Meta(ge=1, le=20)]
@@ -95,8 +154,13 @@ async def _call(ctx: ToolContext, method: str, **same: Any) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {ctx.secret('EASYPOST_API_KEY')}"}
     # Creating is repeatable: the vendor returns the tracker it has.
     reply = await ctx.http.request(
-        method, f"{API}/trackers", headers=headers, timeout_s=14, idempotent=True,
-        expect=(400, 404, 422), **same,
+        method,
+        f"{API}/trackers",
+        headers=headers,
+        timeout_s=14,
+        idempotent=True,
+        expect=(400, 404, 422),
+        **same,
     )
     if reply.status >= 400:
         raise NotFound("EasyPost does not accept that tracking code. Check it and its carrier.")
@@ -107,8 +171,10 @@ def _scan(row: dict[str, Any]) -> Scan:
     place = record(row.get("tracking_location"))
     parts = (text(place.get(field)) for field in ("city", "state", "country"))
     return Scan(
-        date=text(row.get("datetime"))[:10], message=shorten(plain(row.get("message")), 160),
-        place=", ".join(filter(None, parts)), status=text(row.get("status")),
+        date=text(row.get("datetime"))[:10],
+        message=shorten(plain(row.get("message")), 160),
+        place=", ".join(filter(None, parts)),
+        status=text(row.get("status")),
     )
 
 
@@ -118,10 +184,13 @@ def _parcel(row: dict[str, Any], *, scans: int) -> Parcel:
     )
     url = text(row.get("public_url"))
     return Parcel(
-        id=text(row.get("id")), tracking_code=text(row.get("tracking_code")),
-        carrier=text(row.get("carrier")), status=text(row.get("status")) or "unknown",
+        id=text(row.get("id")),
+        tracking_code=text(row.get("tracking_code")),
+        carrier=text(row.get("carrier")),
+        status=text(row.get("status")) or "unknown",
         expected_delivery=text(row.get("est_delivery_date"))[:10],
-        signed_by=text(row.get("signed_by")), scans=[_scan(detail) for detail in newest[:scans]],
+        signed_by=text(row.get("signed_by")),
+        scans=[_scan(detail) for detail in newest[:scans]],
         url=url if url.startswith("https://") else "",
     )
 
@@ -133,8 +202,10 @@ def _day(value: str) -> str:
 
 def _say(parcel: Parcel) -> str:
     carrier = f" with {parcel['carrier']}" if parcel["carrier"] else ""
-    told = [f"Package {parcel['tracking_code']}{carrier} is "
-            f"{SHIPPED.get(parcel['status'], parcel['status'].replace('_', ' '))}"]
+    told = [
+        f"Package {parcel['tracking_code']}{carrier} is "
+        f"{SHIPPED.get(parcel['status'], parcel['status'].replace('_', ' '))}"
+    ]
     if parcel["scans"]:
         scan = parcel["scans"][0]
         at = f" in {scan['place']}" if scan["place"] else ""
@@ -169,7 +240,9 @@ async def get_tracking_info_with_easypost(
         raise VendorUnavailable("EasyPost sent no tracking. Try again later.")
     parcel = _parcel(row, scans=8)
     return ToolResult(
-        response_type="package_tracking", data=parcel, summary=f"{_say(parcel)}.",
+        response_type="package_tracking",
+        data=parcel,
+        summary=f"{_say(parcel)}.",
         sources=_sources([parcel]),
     )
 
@@ -192,7 +265,8 @@ async def get_all_packages_with_easypost(ctx: ToolContext, *, limit: Limit = 10)
     parcels = fitting(list(unique.values())[:limit])
     told = ". ".join(map(_say, parcels[:3]))
     return ToolResult(
-        response_type="package_list", data={"packages": parcels, "total": len(unique)},
+        response_type="package_list",
+        data={"packages": parcels, "total": len(unique)},
         summary=shorten(f"{told}.", 480) if parcels else "No packages are being tracked.",
         sources=_sources(parcels),
     )

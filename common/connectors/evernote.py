@@ -31,10 +31,45 @@ CONNECTOR = Connector(
         "Save this as a note in Evernote.",
     ),
     keywords=(
-        "evernote", "note", "notes", "notebook", "notebooks", "jot", "clip", "clipping", "remember",
-        "write down", "save", "jotted", "noted", "clipped", "note down", "memo", "memos", "ideas",
-        "idea", "recipes", "scribble", "diary", "list", "packing", "web clip", "my notes",
-        "wrote down", "save this", "written",
+        "evernote",
+        "note",
+        "notes",
+        "notebook",
+        "notebooks",
+        "jot",
+        "clip",
+        "clipping",
+        "remember",
+        "write down",
+        "save",
+        "jotted",
+        "noted",
+        "clipped",
+        "note down",
+        "memo",
+        "memos",
+        "ideas",
+        "idea",
+        "recipes",
+        "scribble",
+        "diary",
+        "list",
+        "packing",
+        "web clip",
+        "my notes",
+        "wrote down",
+        "save this",
+        "written",
+        "garden",
+        "pull up",
+        "scanned",
+        "scan",
+        "receipt",
+        "reminders",
+        "jot down",
+        "thoughts",
+        "quick note",
+        "keep a",
     ),
     hosts=("*.evernote.com",),
     auth="oauth",
@@ -65,7 +100,11 @@ async def _rpc(
     if not notice:
         call["id"] = 1
     reply = await ctx.http.request(
-        "POST", ctx.secret("EVERNOTE_MCP_URL"), json=call, headers=headers, idempotent=read,
+        "POST",
+        ctx.secret("EVERNOTE_MCP_URL"),
+        json=call,
+        headers=headers,
+        idempotent=read,
         timeout_s=15,
     )
     if notice:
@@ -90,8 +129,11 @@ async def _open(ctx: ToolContext) -> Session:
         "Authorization": f"Bearer {await ctx.access_token()}",
         "Accept": "application/json, text/event-stream",
     }
-    hello = {"protocolVersion": VERSION, "capabilities": {},
-             "clientInfo": {"name": "odai", "version": "1"}}
+    hello = {
+        "protocolVersion": VERSION,
+        "capabilities": {},
+        "clientInfo": {"name": "odai", "version": "1"},
+    }
     told, session = await _rpc(ctx, headers, "initialize", hello)
     headers["MCP-Protocol-Version"] = text(told.get("protocolVersion")) or VERSION
     if session:
@@ -142,8 +184,11 @@ def _answer(kind: str, found: str, nothing: str, *, lead: str = "") -> ToolResul
     while len(json.dumps(shown, ensure_ascii=False).encode()) > SHOWN + 400:
         shown = shorten(shown, len(shown.encode()) - 300)
     return ToolResult(
-        response_type=kind, data={"text": shown, "cut": shown != found},
-        summary=f"{lead}{start}" if start else nothing, sources=(SOURCE,), untrusted=True,
+        response_type=kind,
+        data={"text": shown, "cut": shown != found},
+        summary=f"{lead}{start}" if start else nothing,
+        sources=(SOURCE,),
+        untrusted=True,
     )
 
 
@@ -199,6 +244,8 @@ async def create_evernote_note(ctx: ToolContext, *, title: str, content: str) ->
     }
     made = await _call(ctx, session, name, arguments, read=False)
     return ToolResult(
-        response_type="note_saved", data={"title": title.strip(), "text": shorten(made, 600)},
-        summary=f"Saved the note {title.strip()}.", sources=(SOURCE,),
+        response_type="note_saved",
+        data={"title": title.strip(), "text": shorten(made, 600)},
+        summary=f"Saved the note {title.strip()}.",
+        sources=(SOURCE,),
     )

@@ -44,12 +44,70 @@ CONNECTOR = Connector(
         "What is the ticker symbol of Costco?",
     ),
     keywords=(
-        "stock", "stocks", "share", "shares", "price", "quote", "ticker", "symbol", "company",
-        "revenue", "profit", "earnings", "income", "financials", "filing", "quarterly", "annual",
-        "eps", "nasdaq", "nyse", "market", "invest", "news", "trading", "traded", "closed",
-        "shareholder", "sales figures", "balance sheet", "cash flow", "statement", "loss", "gross",
-        "dividend", "valuation", "worth", "wall street", "dow", "stock exchange", "listed",
-        "quarter", "quarters", "results", "costs", "margin",
+        "stock",
+        "stocks",
+        "share",
+        "shares",
+        "price",
+        "quote",
+        "ticker",
+        "symbol",
+        "company",
+        "revenue",
+        "profit",
+        "earnings",
+        "income",
+        "financials",
+        "filing",
+        "quarterly",
+        "annual",
+        "eps",
+        "nasdaq",
+        "nyse",
+        "market",
+        "invest",
+        "news",
+        "trading",
+        "traded",
+        "closed",
+        "shareholder",
+        "sales figures",
+        "balance sheet",
+        "cash flow",
+        "statement",
+        "loss",
+        "gross",
+        "dividend",
+        "valuation",
+        "worth",
+        "wall street",
+        "dow",
+        "stock exchange",
+        "listed",
+        "quarter",
+        "quarters",
+        "results",
+        "costs",
+        "margin",
+        "doing",
+        "performing",
+        "performance",
+        "up today",
+        "down today",
+        "per share",
+        "earn",
+        "earned",
+        "corporation",
+        "shares outstanding",
+        "index",
+        "ceo",
+        "trades",
+        "trade",
+        "volume",
+        "52-week",
+        "etf",
+        "fund",
+        "analyst",
     ),
     hosts=("finnhub.io",),
     auth="key",
@@ -65,8 +123,10 @@ API = "https://finnhub.io/api/v1"
 SOURCE = Source("Finnhub", "https://finnhub.io/")
 # What is shown of a filing: section and concepts, the first that is filed wins.
 FIGURES = {
-    "revenue": ("ic", ("Revenues", "RevenueFromContractWithCustomerExcludingAssessedTax",
-                       "SalesRevenueNet")),
+    "revenue": (
+        "ic",
+        ("Revenues", "RevenueFromContractWithCustomerExcludingAssessedTax", "SalesRevenueNet"),
+    ),
     "net_income": ("ic", ("NetIncomeLoss", "ProfitLoss")),
     "diluted_earnings_per_share": ("ic", ("EarningsPerShareDiluted",)),
     "assets": ("bs", ("Assets",)),
@@ -104,7 +164,8 @@ async def _get(ctx: ToolContext, path: str, **params: str) -> Any:
             raise
         raise VendorRejected(
             "The Finnhub plan does not include this. Free keys cover US-listed symbols, such as "
-            "AAPL, without a suffix.", vendor_status=403,
+            "AAPL, without a suffix.",
+            vendor_status=403,
         ) from err
 
 
@@ -169,11 +230,18 @@ async def get_stock_price_at_finnhub(ctx: ToolContext, *, symbol: str) -> ToolRe
     return _result(
         "stock_price",
         {
-            "symbol": ticker, "name": name, "exchange": text(profile.get("exchange")),
-            "currency": currency, "price": price, "change": number(quote.get("d")),
-            "change_percent": percent, "day_high": number(quote.get("h")),
-            "day_low": number(quote.get("l")), "day_open": number(quote.get("o")),
-            "previous_close": number(quote.get("pc")), "as_of": traded.isoformat(),
+            "symbol": ticker,
+            "name": name,
+            "exchange": text(profile.get("exchange")),
+            "currency": currency,
+            "price": price,
+            "change": number(quote.get("d")),
+            "change_percent": percent,
+            "day_high": number(quote.get("h")),
+            "day_low": number(quote.get("l")),
+            "day_open": number(quote.get("o")),
+            "previous_close": number(quote.get("pc")),
+            "as_of": traded.isoformat(),
             "note": "Prices may be delayed.",
         },
         f"{f'{name} ({ticker})' if name else ticker} is at {shown}{moved}, "
@@ -243,9 +311,12 @@ def _report(row: dict[str, Any], annual: bool) -> Report:
     return Report(
         fiscal_year=integer(row.get("year")),
         fiscal_quarter=None if annual else integer(row.get("quarter")),
-        form=text(row.get("form")), period_start=text(row.get("startDate"))[:10],
-        period_end=text(row.get("endDate"))[:10], filed=text(row.get("filedDate"))[:10],
-        currency=currency, figures=figures,
+        form=text(row.get("form")),
+        period_start=text(row.get("startDate"))[:10],
+        period_end=text(row.get("endDate"))[:10],
+        filed=text(row.get("filedDate"))[:10],
+        currency=currency,
+        figures=figures,
     )
 
 
@@ -287,17 +358,22 @@ async def get_company_news_at_finnhub(
     news = []
     for row in [row for row in rows if plain(row.get("headline"))][:8]:
         published = from_unix(row.get("datetime"))
-        news.append({
-            "headline": shorten(plain(row.get("headline")), 200),
-            "publisher": text(row.get("source")),
-            "published_at": published.isoformat() if published else "",
-            "summary": shorten(plain(row.get("summary")), 240), "url": text(row.get("url")),
-        })
+        news.append(
+            {
+                "headline": shorten(plain(row.get("headline")), 200),
+                "publisher": text(row.get("source")),
+                "published_at": published.isoformat() if published else "",
+                "summary": shorten(plain(row.get("summary")), 240),
+                "url": text(row.get("url")),
+            }
+        )
     told = "; ".join(f"{item['headline']} ({item['publisher']})" for item in news[:3])
     nothing = f"Finnhub has no news about {ticker} from the last {days} days."
     return _result(
-        "company_news", {"symbol": ticker, "news": news},
-        f"News about {ticker}: {told}." if news else nothing, untrusted=True,
+        "company_news",
+        {"symbol": ticker, "news": news},
+        f"News about {ticker}: {told}." if news else nothing,
+        untrusted=True,
     )
 
 

@@ -42,12 +42,67 @@ CONNECTOR = Connector(
         "Are there delays at SFO right now?",
     ),
     keywords=(
-        "flight", "status", "delayed", "delay", "delays", "on time", "late", "land", "landed",
-        "landing", "arrive", "arrival", "depart", "departure", "takeoff", "gate", "terminal",
-        "baggage", "cancelled", "diverted", "track", "flightaware", "airborne", "planes", "plane",
-        "airport", "airports", "held up", "gets in", "get in", "taking off", "took off", "boarding",
-        "carousel", "lufthansa", "delta", "united", "ryanair", "easyjet", "jetblue", "emirates",
-        "qantas", "airways", "airlines", "connection", "eta",
+        "flight",
+        "status",
+        "delayed",
+        "delay",
+        "delays",
+        "on time",
+        "late",
+        "land",
+        "landed",
+        "landing",
+        "arrive",
+        "arrival",
+        "depart",
+        "departure",
+        "takeoff",
+        "gate",
+        "terminal",
+        "baggage",
+        "cancelled",
+        "diverted",
+        "track",
+        "flightaware",
+        "airborne",
+        "planes",
+        "plane",
+        "airport",
+        "airports",
+        "held up",
+        "gets in",
+        "get in",
+        "taking off",
+        "took off",
+        "boarding",
+        "carousel",
+        "lufthansa",
+        "delta",
+        "united",
+        "ryanair",
+        "easyjet",
+        "jetblue",
+        "emirates",
+        "qantas",
+        "airways",
+        "airlines",
+        "connection",
+        "eta",
+        "take off",
+        "is on",
+        "brother",
+        "lands",
+        "landing time",
+        "flying now",
+        "touch down",
+        "in flight",
+        "my flight",
+        "arrive at",
+        "leaves",
+        "left",
+        "flight from",
+        "connecting",
+        "ground stop",
     ),
     hosts=("aeroapi.flightaware.com",),
     auth="key",
@@ -95,7 +150,9 @@ class Flight(TypedDict):
 async def _get(ctx: ToolContext, path: str, **params: Any) -> tuple[int, dict[str, Any]]:
     """Return status and object; 400 and 404 come back for the tool to explain."""
     reply = await ctx.http.get(
-        f"{API}{path}", params=params, expect=(400, 404),
+        f"{API}{path}",
+        params=params,
+        expect=(400, 404),
         headers={"x-apikey": ctx.secret("FLIGHTAWARE_API_KEY")},
     )
     return reply.status, record(reply.json())
@@ -125,9 +182,12 @@ def _call(row: dict[str, Any], place: dict[str, Any], side: str, way: str) -> Ca
     return Call(
         airport=shorten(text(place.get("name")) or text(place.get("code")), 60),
         code=(text(place.get("code_iata")) or text(place.get("code")))[:4],
-        scheduled=scheduled, expected=expected, actual=actual,
+        scheduled=scheduled,
+        expected=expected,
+        actual=actual,
         delay_minutes=None if delay is None else round(delay / 60),
-        gate=text(row.get(f"gate_{side}"))[:20], terminal=text(row.get(f"terminal_{side}"))[:20],
+        gate=text(row.get(f"gate_{side}"))[:20],
+        terminal=text(row.get(f"terminal_{side}"))[:20],
     )
 
 
@@ -137,10 +197,15 @@ def _flight(row: dict[str, Any]) -> Flight:
     return Flight(
         id=text(row.get("fa_flight_id"))[:80],
         flight=(text(row.get("ident_iata")) or text(row.get("ident")))[:10],
-        airline=text(row.get("operator"))[:40], date=leave["scheduled"][:10],
-        status=shorten(text(row.get("status")), 80), cancelled=row.get("cancelled") is True,
-        diverted=row.get("diverted") is True, progress_percent=integer(row.get("progress_percent")),
-        departure=leave, arrival=land, baggage_claim=text(row.get("baggage_claim"))[:20],
+        airline=text(row.get("operator"))[:40],
+        date=leave["scheduled"][:10],
+        status=shorten(text(row.get("status")), 80),
+        cancelled=row.get("cancelled") is True,
+        diverted=row.get("diverted") is True,
+        progress_percent=integer(row.get("progress_percent")),
+        departure=leave,
+        arrival=land,
+        baggage_claim=text(row.get("baggage_claim"))[:20],
         aircraft=text(row.get("aircraft_type"))[:20],
     )
 
@@ -184,11 +249,13 @@ def _say(flight: Flight) -> str:
     return f"{told}{_late(land)}, local times."
 
 
-def _result(kind: str, data: Any, summary: str, url: str = "https://www.flightaware.com/") -> (
-    ToolResult
-):
+def _result(
+    kind: str, data: Any, summary: str, url: str = "https://www.flightaware.com/"
+) -> ToolResult:
     return ToolResult(
-        response_type=kind, data=data, summary=shorten(summary, 480),
+        response_type=kind,
+        data=data,
+        summary=shorten(summary, 480),
         sources=(Source("FlightAware", url),),
     )
 
@@ -203,8 +270,10 @@ async def get_current_flight_status(
         flight_number: Airline code and number, such as UA1234 or BAW117.
         date: Day of departure at the origin, as 2026-11-23; null for the one nearest to now.
     """
-    found = re.fullmatch(r"([A-Z]{3}|[A-Z][A-Z0-9]|[0-9][A-Z])0*(\d{1,4}[A-Z]?)",
-                         re.sub(r"[\s-]", "", flight_number.upper()))
+    found = re.fullmatch(
+        r"([A-Z]{3}|[A-Z][A-Z0-9]|[0-9][A-Z])0*(\d{1,4}[A-Z]?)",
+        re.sub(r"[\s-]", "", flight_number.upper()),
+    )
     if not found:
         raise InvalidInput("flight_number must be an airline code and a number, such as UA1234.")
     ident, now = found[1] + found[2], ctx.clock()
@@ -230,7 +299,9 @@ async def get_current_flight_status(
     when = f" on {spoken_date(day)}" if day else ""
     summary = _say(flights[0]) if flights else f"FlightAware knows no flight {ident}{when}."
     return _result(
-        "flight_status", {"asked": ident, "flights": flights[:3]}, summary,
+        "flight_status",
+        {"asked": ident, "flights": flights[:3]},
+        summary,
         f"https://www.flightaware.com/live/flight/{quote(ident)}",
     )
 
@@ -252,8 +323,10 @@ async def get_airport_delays_at_flightaware(ctx: ToolContext, *, airport: str) -
         raise VendorUnavailable("FlightAware sent no delays. Try again in a moment.")
     rows = records(body.get("reasons"))
     reasons = [
-        {"category": text(row.get("category"))[:40],
-         "reason": shorten(text(row.get("reason")), 200)}
+        {
+            "category": text(row.get("category"))[:40],
+            "reason": shorten(text(row.get("reason")), 200),
+        }
         for row in rows[:5]
     ]
     minutes = round((number(body.get("delay_secs")) or 0) / 60)

@@ -29,12 +29,63 @@ CONNECTOR = Connector(
         "Open an issue in acme/website that the login page is blank.",
     ),
     keywords=(
-        "github", "issue", "issues", "pull request", "pr", "repo", "repository", "review", "bug",
-        "commit", "code", "merge", "notification", "notifications", "open source", "pulls",
-        "pull requests", "prs", "repositories", "branch", "commits", "bugs", "ticket", "tickets",
-        "merged", "code review", "ci", "release", "assigned", "feature request", "maintainer",
-        "fork", "file", "close", "closed", "open issue", "reviewer", "crash", "source code",
+        "github",
+        "issue",
+        "issues",
+        "pull request",
+        "pr",
+        "repo",
+        "repository",
+        "review",
+        "bug",
+        "commit",
+        "code",
+        "merge",
+        "notification",
+        "notifications",
+        "open source",
+        "pulls",
+        "pull requests",
+        "prs",
+        "repositories",
+        "branch",
+        "commits",
+        "bugs",
+        "ticket",
+        "tickets",
+        "merged",
+        "code review",
+        "ci",
+        "release",
+        "assigned",
+        "feature request",
+        "maintainer",
+        "fork",
+        "file",
+        "close",
+        "closed",
+        "open issue",
+        "reviewer",
+        "crash",
+        "source code",
         "reviews",
+        "my repo",
+        "new issues",
+        "commented",
+        "pushed",
+        "push",
+        "build",
+        "failing",
+        "actions",
+        "workflow",
+        "stars",
+        "star",
+        "pull",
+        "readme",
+        "milestone",
+        "label",
+        "contributor",
+        "reported",
     ),
     hosts=("api.github.com",),
     auth="oauth",
@@ -69,10 +120,15 @@ async def _call(
     ctx: ToolContext, method: str, path: str, *, json: Any = None, **params: Any
 ) -> Any:
     reply = await ctx.http.request(
-        method, f"{API}{path}", params=params, json=json, expect=(403, 404, 410, 422),
+        method,
+        f"{API}{path}",
+        params=params,
+        json=json,
+        expect=(403, 404, 410, 422),
         headers={
             "Authorization": f"Bearer {await ctx.access_token()}",
-            "Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28",
+            "Accept": "application/vnd.github+json",
+            "X-GitHub-Api-Version": "2022-11-28",
         },
     )
     if reply.status in (404, 410):
@@ -102,11 +158,13 @@ def _issue(row: dict[str, Any]) -> Issue:
         repository=(place or "/".join(url.split("/")[3:5]))[:160],
         number=integer(row.get("number")) or 0,
         kind="pull request" if "pull_request" in row else "issue",
-        title=shorten(text(row.get("title")), 140), state=text(row.get("state"))[:20],
+        title=shorten(text(row.get("title")), 140),
+        state=text(row.get("state"))[:20],
         author=text(record(row.get("user")).get("login"))[:40] or "a deleted account",
         labels=[shorten(text(label.get("name")), 30) for label in records(row.get("labels"))][:4],
         comments=integer(row.get("comments")) or 0,
-        updated=f"{changed:%Y-%m-%d}" if changed else "", url=url,
+        updated=f"{changed:%Y-%m-%d}" if changed else "",
+        url=url,
     )
 
 
@@ -114,19 +172,25 @@ def _listed(rows: list[dict[str, Any]], limit: int, nothing: str) -> ToolResult:
     issues = fitting([_issue(row) for row in rows[:limit]])
     told = "; ".join(f"{row['repository']}#{row['number']} {row['title']}" for row in issues[:5])
     return ToolResult(
-        response_type="issue_list", data={"issues": issues},
+        response_type="issue_list",
+        data={"issues": issues},
         summary=shorten(f"On GitHub: {told}." if told else nothing, 480),
         sources=tuple(
             Source(f"{row['repository']}#{row['number']}", row["url"])
-            for row in issues[:5] if row["url"]
-        ) or (SOURCE,),
+            for row in issues[:5]
+            if row["url"]
+        )
+        or (SOURCE,),
         untrusted=True,
     )
 
 
 @tool(progress="Checking your GitHub issues…")
 async def list_github_issues(
-    ctx: ToolContext, *, repository: str | None = None, filter: Filter = "assigned",
+    ctx: ToolContext,
+    *,
+    repository: str | None = None,
+    filter: Filter = "assigned",
     limit: Limit = 10,
 ) -> ToolResult:
     """List open GitHub issues and pull requests: the user's own, or those of one repository.
@@ -147,9 +211,7 @@ async def list_github_issues(
 
 
 @tool(progress="Searching GitHub…")
-async def search_github_issues(
-    ctx: ToolContext, *, query: str, limit: Limit = 10
-) -> ToolResult:
+async def search_github_issues(ctx: ToolContext, *, query: str, limit: Limit = 10) -> ToolResult:
     """Search issues and pull requests on GitHub.
 
     Args:
@@ -158,9 +220,9 @@ async def search_github_issues(
     """
     if not query.strip():
         raise InvalidInput("query must say what to look for.")
-    body = record(await _call(
-        ctx, "GET", "/search/issues", q=query.strip(), per_page=limit, sort="updated"
-    ))
+    body = record(
+        await _call(ctx, "GET", "/search/issues", q=query.strip(), per_page=limit, sort="updated")
+    )
     if not isinstance(body.get("items"), list):
         raise VendorUnavailable("GitHub sent no results. Try again in a moment.")
     return _listed(records(body["items"]), limit, f"GitHub has nothing about {query.strip()}.")
@@ -185,15 +247,23 @@ async def read_github_issue(
     comments = records(await _call(ctx, "GET", f"{path}/comments", per_page=5, page=last))
     return ToolResult(
         response_type="issue",
-        data={**issue, "body": shorten(text(row.get("body")), 1500), "latest_comments": [
-            {"author": text(record(item.get("user")).get("login"))[:40] or "a deleted account",
-             "written": text(item.get("created_at"))[:10],
-             "text": shorten(text(item.get("body")), 420)}
-            for item in comments[-5:]
-        ]},
+        data={
+            **issue,
+            "body": shorten(text(row.get("body")), 1500),
+            "latest_comments": [
+                {
+                    "author": text(record(item.get("user")).get("login"))[:40]
+                    or "a deleted account",
+                    "written": text(item.get("created_at"))[:10],
+                    "text": shorten(text(item.get("body")), 420),
+                }
+                for item in comments[-5:]
+            ],
+        },
         summary=f"{issue['repository']}#{issue['number']} ({issue['state']}): {issue['title']}, "
         f"by {issue['author']}, {issue['comments']} comments.",
-        sources=(Source(f"{issue['repository']}#{number}", issue["url"]),) if issue["url"]
+        sources=(Source(f"{issue['repository']}#{number}", issue["url"]),)
+        if issue["url"]
         else (SOURCE,),
         untrusted=True,
     )
@@ -209,17 +279,22 @@ async def list_github_notifications(ctx: ToolContext, *, limit: Limit = 10) -> T
     body = await _call(ctx, "GET", "/notifications", per_page=limit)
     if not isinstance(body, list):
         raise VendorUnavailable("GitHub sent no notifications. Try again in a moment.")
-    found = fitting([
-        {"repository": text(record(row.get("repository")).get("full_name"))[:160],
-         "title": shorten(text(record(row.get("subject")).get("title")), 140),
-         "kind": text(record(row.get("subject")).get("type"))[:40],
-         "reason": text(row.get("reason")).replace("_", " ")[:40],
-         "updated": text(row.get("updated_at"))[:20]}
-        for row in records(body)[:limit]
-    ])
+    found = fitting(
+        [
+            {
+                "repository": text(record(row.get("repository")).get("full_name"))[:160],
+                "title": shorten(text(record(row.get("subject")).get("title")), 140),
+                "kind": text(record(row.get("subject")).get("type"))[:40],
+                "reason": text(row.get("reason")).replace("_", " ")[:40],
+                "updated": text(row.get("updated_at"))[:20],
+            }
+            for row in records(body)[:limit]
+        ]
+    )
     told = "; ".join(f"{row['repository']}: {row['title']} ({row['reason']})" for row in found[:4])
     return ToolResult(
-        response_type="notification_list", data={"notifications": found},
+        response_type="notification_list",
+        data={"notifications": found},
         summary=shorten(f"GitHub: {told}." if told else "No unread GitHub notifications.", 480),
         sources=(Source("GitHub notifications", "https://github.com/notifications"),),
         untrusted=True,

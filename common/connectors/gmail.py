@@ -54,12 +54,68 @@ CONNECTOR = Connector(
         "Reply to that message and say yes.",
     ),
     keywords=(
-        "gmail", "email", "emails", "mail", "mails", "inbox", "unread", "message", "thread",
-        "reply", "draft", "send", "archive", "subject", "attachment", "sender", "newsletter",
-        "correspondence", "write", "e-mail", "e-mails", "mailbox", "wrote", "write back", "letter",
-        "forward", "cc", "respond", "response", "answer", "heard from", "hear from", "unsubscribe",
-        "spam", "attachments", "newsletters", "compose", "sent", "recipients", "received",
-        "invoice", "mark read", "replied", "correspondence with",
+        "gmail",
+        "email",
+        "emails",
+        "mail",
+        "mails",
+        "inbox",
+        "unread",
+        "message",
+        "thread",
+        "reply",
+        "draft",
+        "send",
+        "archive",
+        "subject",
+        "attachment",
+        "sender",
+        "newsletter",
+        "correspondence",
+        "write",
+        "e-mail",
+        "e-mails",
+        "mailbox",
+        "wrote",
+        "write back",
+        "letter",
+        "forward",
+        "cc",
+        "respond",
+        "response",
+        "answer",
+        "heard from",
+        "hear from",
+        "unsubscribe",
+        "spam",
+        "attachments",
+        "newsletters",
+        "compose",
+        "sent",
+        "recipients",
+        "received",
+        "invoice",
+        "mark read",
+        "replied",
+        "correspondence with",
+        "emailed",
+        "mailed",
+        "messages",
+        "newest",
+        "subject line",
+        "bcc",
+        "by email",
+        "by mail",
+        "replying",
+        "someone sent",
+        "sent me",
+        "write to",
+        "confirmation",
+        "inboxes",
+        "label",
+        "star",
+        "starred",
+        "trash",
     ),
     hosts=("gmail.googleapis.com",),
     auth="google",
@@ -111,7 +167,8 @@ def _mail(ctx: ToolContext, message: dict[str, Any]) -> Mail:
     sent = from_unix((number(message.get("internalDate")) or 0) / 1000)
     zone = ctx.local_now().tzinfo
     return Mail(
-        id=text(message.get("id"))[:64], thread_id=text(message.get("threadId"))[:64],
+        id=text(message.get("id"))[:64],
+        thread_id=text(message.get("threadId"))[:64],
         sender=shorten(_header(message, "From"), 100) or "unknown sender",
         subject=shorten(_header(message, "Subject"), 140) or "(no subject)",
         date=sent.astimezone(zone).isoformat(timespec="minutes") if sent else "",
@@ -136,8 +193,11 @@ async def _list(ctx: ToolContext, kind: str, query: str, limit: int) -> ToolResu
     )
     summary = f"{kind}: {told}." if mails else f"{kind}: no messages."
     return ToolResult(
-        response_type="email_list", data={"query": query, "messages": mails},
-        summary=shorten(summary, 480), sources=(_source(query),), untrusted=True,
+        response_type="email_list",
+        data={"query": query, "messages": mails},
+        summary=shorten(summary, 480),
+        sources=(_source(query),),
+        untrusted=True,
     )
 
 
@@ -217,7 +277,9 @@ async def read_google_email_thread(ctx: ToolContext, *, thread_id: str) -> ToolR
     share = BODY // min(len(messages), 4)
     shown = [
         {
-            **_mail(ctx, message), "to": shorten(_header(message, "To"), 120), "snippet": "",
+            **_mail(ctx, message),
+            "to": shorten(_header(message, "To"), 120),
+            "snippet": "",
             "text": shorten(_text(record(message.get("payload"))), share),
             "attachments": _attachments(record(message.get("payload")))[:5],
         }
@@ -231,7 +293,8 @@ async def read_google_email_thread(ctx: ToolContext, *, thread_id: str) -> ToolR
         response_type="email_thread",
         data={"thread_id": thread_id, "message_count": len(messages), "messages": shown},
         summary=f"{last['subject']}: {last['sender']} wrote{when}: {said or 'nothing readable'}",
-        sources=(_source(thread=thread_id),), untrusted=True,
+        sources=(_source(thread=thread_id),),
+        untrusted=True,
     )
 
 
@@ -324,14 +387,18 @@ async def _sent(ctx: ToolContext, message: email.message.EmailMessage) -> dict[s
     return next(iter(records(found.get("messages"))), {})
 
 
-def _done(kind: str, row: dict[str, Any], message: email.message.EmailMessage, verb: str) -> (
-    ToolResult
-):
+def _done(
+    kind: str, row: dict[str, Any], message: email.message.EmailMessage, verb: str
+) -> ToolResult:
     thread = text(row.get("threadId"))
     return ToolResult(
         response_type=kind,
-        data={"id": text(row.get("id")), "thread_id": thread, "to": str(message["To"]),
-              "subject": str(message["Subject"])},
+        data={
+            "id": text(row.get("id")),
+            "thread_id": thread,
+            "to": str(message["To"]),
+            "subject": str(message["Subject"]),
+        },
         summary=shorten(f"{verb} to {message['To']}: {message['Subject'] or 'no subject'}.", 300),
         sources=(_source(thread=thread),),
     )
@@ -339,7 +406,11 @@ def _done(kind: str, row: dict[str, Any], message: email.message.EmailMessage, v
 
 @tool(progress="Writing a draft…", risk="write")
 async def create_google_email_draft(
-    ctx: ToolContext, *, recipient_emails: Recipients, subject: str, body: str,
+    ctx: ToolContext,
+    *,
+    recipient_emails: Recipients,
+    subject: str,
+    body: str,
     cc_emails: list[str] | None = None,
 ) -> ToolResult:
     """Save a draft in the user's Gmail without sending it.
@@ -357,7 +428,11 @@ async def create_google_email_draft(
 
 @tool(progress="Sending your email…", risk="external", timeout_s=30)
 async def send_google_email(
-    ctx: ToolContext, *, recipient_emails: Recipients, subject: str, body: str,
+    ctx: ToolContext,
+    *,
+    recipient_emails: Recipients,
+    subject: str,
+    body: str,
     cc_emails: list[str] | None = None,
 ) -> ToolResult:
     """Send an email from the user's Gmail.
@@ -383,8 +458,7 @@ async def reply_to_google_email(
         body: The text of the answer, without the quoted message.
         reply_all: True to answer everybody on the message.
     """
-    fields = {"format": "metadata",
-              "metadataHeaders": [*SHOWN, "Cc", "Reply-To", "References"]}
+    fields = {"format": "metadata", "metadataHeaders": [*SHOWN, "Cc", "Reply-To", "References"]}
     parent = await _call(ctx, (READ,), f"/messages/{_id(message_id)}", **fields)
     own = text((await _call(ctx, (READ,), "/profile")).get("emailAddress")).lower()
     sender = _header(parent, "Reply-To") or _header(parent, "From")
@@ -398,8 +472,10 @@ async def reply_to_google_email(
     subject, parent_id = _header(parent, "Subject"), _header(parent, "Message-ID")
     threading = {}
     if parent_id:
-        threading = {"In_Reply_To": parent_id,
-                     "References": f"{_header(parent, 'References')} {parent_id}".strip()}
+        threading = {
+            "In_Reply_To": parent_id,
+            "References": f"{_header(parent, 'References')} {parent_id}".strip(),
+        }
     if not re.match(r"(?i)re:", subject):
         subject = f"Re: {subject}"
     message = _compose(ctx, to, subject, body, cc=cc, **threading)
@@ -416,8 +492,12 @@ def _people(header: str, without: set[str]) -> list[str]:
 
 
 LABELS = {
-    "archive": ([], ["INBOX"]), "mark_read": ([], ["UNREAD"]), "mark_unread": (["UNREAD"], []),
-    "star": (["STARRED"], []), "unstar": ([], ["STARRED"]), "move_to_inbox": (["INBOX"], []),
+    "archive": ([], ["INBOX"]),
+    "mark_read": ([], ["UNREAD"]),
+    "mark_unread": (["UNREAD"], []),
+    "star": (["STARRED"], []),
+    "unstar": ([], ["STARRED"]),
+    "move_to_inbox": (["INBOX"], []),
 }
 Change: TypeAlias = Literal[
     "archive", "mark_read", "mark_unread", "star", "unstar", "move_to_inbox"
@@ -426,7 +506,9 @@ Change: TypeAlias = Literal[
 
 @tool(progress="Tidying your inbox…", risk="write")
 async def label_google_email(
-    ctx: ToolContext, *, message_ids: Annotated[list[str], Meta(min_length=1, max_length=50)],
+    ctx: ToolContext,
+    *,
+    message_ids: Annotated[list[str], Meta(min_length=1, max_length=50)],
     change: Change,
 ) -> ToolResult:
     """Archive messages in the user's Gmail, or mark them read, unread or starred.
@@ -438,7 +520,9 @@ async def label_google_email(
     add, remove = LABELS[change]
     ids = [_id(key) for key in message_ids]
     reply = await ctx.http.request(
-        "POST", f"{API}/messages/batchModify", idempotent=True,
+        "POST",
+        f"{API}/messages/batchModify",
+        idempotent=True,
         json={"ids": ids, "addLabelIds": add, "removeLabelIds": remove},
         headers={"Authorization": f"Bearer {await ctx.access_token(MODIFY)}"},
     )
@@ -446,6 +530,8 @@ async def label_google_email(
         reply.json()  # nothing or JSON; whatever else answers is not Gmail
     count = "1 message" if len(ids) == 1 else f"{len(ids)} messages"
     return ToolResult(
-        response_type="email_labels", data={"ids": ids, "change": change},
-        summary=f"Done: {change.replace('_', ' ')} for {count}.", sources=(_source(),),
+        response_type="email_labels",
+        data={"ids": ids, "change": change},
+        summary=f"Done: {change.replace('_', ' ')} for {count}.",
+        sources=(_source(),),
     )

@@ -48,13 +48,86 @@ CONNECTOR = Connector(
         "Cancel my 3 pm meeting.",
     ),
     keywords=(
-        "calendar", "event", "events", "meeting", "meetings", "appointment", "appointments",
-        "agenda", "schedule", "scheduled", "reschedule", "invite", "busy", "free", "availability",
-        "lunch", "call", "cancel", "book", "gcal", "plans", "on for", "move", "postpone", "set up",
-        "block", "my day", "my week", "slot", "session", "interview", "dentist", "doctor",
-        "birthday", "reminder", "conference", "zoom", "meet", "invitation", "attendees", "upcoming",
-        "dinner", "coffee", "got on", "have on", "catch-up", "free time", "next meeting", "am i",
-        "standup", "date",
+        "calendar",
+        "event",
+        "events",
+        "meeting",
+        "meetings",
+        "appointment",
+        "appointments",
+        "agenda",
+        "schedule",
+        "scheduled",
+        "reschedule",
+        "invite",
+        "busy",
+        "free",
+        "availability",
+        "lunch",
+        "call",
+        "cancel",
+        "book",
+        "gcal",
+        "plans",
+        "on for",
+        "move",
+        "postpone",
+        "set up",
+        "block",
+        "my day",
+        "my week",
+        "slot",
+        "session",
+        "interview",
+        "dentist",
+        "doctor",
+        "birthday",
+        "reminder",
+        "conference",
+        "zoom",
+        "meet",
+        "invitation",
+        "attendees",
+        "upcoming",
+        "dinner",
+        "coffee",
+        "got on",
+        "have on",
+        "catch-up",
+        "free time",
+        "next meeting",
+        "am i",
+        "standup",
+        "date",
+        "clear",
+        "clash",
+        "conflict",
+        "double booked",
+        "deadline",
+        "anniversary",
+        "vacation",
+        "trip",
+        "shift",
+        "class",
+        "lesson",
+        "training",
+        "workout",
+        "gym",
+        "practice",
+        "evening",
+        "afternoon",
+        "morning",
+        "noon",
+        "booked",
+        "hour",
+        "minute",
+        "remove",
+        "tentative",
+        "rsvp",
+        "what have",
+        "i free",
+        "i busy",
+        "set a",
     ),
     hosts=("www.googleapis.com",),
     auth="google",
@@ -87,11 +160,21 @@ class Event(TypedDict):
 
 
 async def _call(
-    ctx: ToolContext, method: str, url: str, *, scope: str = EVENTS, json: Any = None,
-    expect: tuple[int, ...] = (), **params: Any,
+    ctx: ToolContext,
+    method: str,
+    url: str,
+    *,
+    scope: str = EVENTS,
+    json: Any = None,
+    expect: tuple[int, ...] = (),
+    **params: Any,
 ) -> tuple[int, dict[str, Any]]:
     reply = await ctx.http.request(
-        method, url, params=params, json=json, expect=expect,
+        method,
+        url,
+        params=params,
+        json=json,
+        expect=expect,
         headers={"Authorization": f"Bearer {await ctx.access_token(scope)}"},
     )
     return reply.status, record(reply.json()) if reply.body else {}
@@ -148,12 +231,17 @@ def _event(ctx: ToolContext, row: dict[str, Any]) -> Event:
     entries = records(record(row.get("conferenceData")).get("entryPoints"))
     video = (text(item.get("uri")) for item in entries if item.get("entryPointType") == "video")
     return Event(
-        id=text(row.get("id"))[:300], title=shorten(plain(row.get("summary")), 120) or "(no title)",
-        start=start, end=end, all_day=whole, location=shorten(text(row.get("location")), 120),
+        id=text(row.get("id"))[:300],
+        title=shorten(plain(row.get("summary")), 120) or "(no title)",
+        start=start,
+        end=end,
+        all_day=whole,
+        location=shorten(text(row.get("location")), 120),
         description=shorten(plain(row.get("description")), 160),
         attendees=[
             shorten(f"{text(person.get('email'))} ({text(person.get('responseStatus'))})", 80)
-            for person in people if person.get("self") is not True
+            for person in people
+            if person.get("self") is not True
         ][:6],
         video_url=(text(row.get("hangoutLink")) or next(video, ""))[:200],
         url=shorten(text(row.get("htmlLink")), 200),
@@ -172,7 +260,8 @@ def _one(kind: str, event: Event, verb: str) -> ToolResult:
     guests = len(event["attendees"])
     invited = f", with {guests} guest{'s' if guests > 1 else ''}" if guests else ""
     return ToolResult(
-        response_type=kind, data=event,
+        response_type=kind,
+        data=event,
         summary=f"{verb} {event['title']}, {_when(event)}{invited}.",
         sources=(Source(event["title"], event["url"]),) if event["url"] else (SOURCE,),
     )
@@ -180,8 +269,12 @@ def _one(kind: str, event: Event, verb: str) -> ToolResult:
 
 @tool(progress="Checking your calendar…")
 async def get_google_calendar_events(
-    ctx: ToolContext, *, start_date: str | None = None, end_date: str | None = None,
-    query: str | None = None, limit: Limit = 10,
+    ctx: ToolContext,
+    *,
+    start_date: str | None = None,
+    end_date: str | None = None,
+    query: str | None = None,
+    limit: Limit = 10,
 ) -> ToolResult:
     """List events in the user's Google Calendar, in their own time zone.
 
@@ -201,14 +294,22 @@ async def get_google_calendar_events(
     if until <= begin:
         raise InvalidInput("end_date must not be before start_date.")
     _, body = await _call(
-        ctx, "GET", PRIMARY, timeMin=begin.isoformat(timespec="seconds"), singleEvents=True,
-        timeMax=until.isoformat(timespec="seconds"), orderBy="startTime", maxResults=limit + 10,
-        q=query, timeZone=ctx.timezone,
+        ctx,
+        "GET",
+        PRIMARY,
+        timeMin=begin.isoformat(timespec="seconds"),
+        singleEvents=True,
+        timeMax=until.isoformat(timespec="seconds"),
+        orderBy="startTime",
+        maxResults=limit + 10,
+        q=query,
+        timeZone=ctx.timezone,
     )
     if not isinstance(body.get("items"), list):
         raise VendorUnavailable("Google Calendar sent no events. Try again in a moment.")
     rows = [
-        row for row in records(body["items"])
+        row
+        for row in records(body["items"])
         if row.get("status") != "cancelled" and row.get("eventType") not in HIDDEN
     ]
     events = fitting([_event(ctx, row) for row in rows[:limit]])
@@ -220,13 +321,17 @@ async def get_google_calendar_events(
         response_type="calendar_events",
         data={"time_zone": ctx.timezone, "events": events, "more": len(rows) > len(events)},
         summary=shorten(f"{told}." if told else f"Nothing{about} in the calendar, {days}.", 480),
-        sources=(SOURCE,), untrusted=True,
+        sources=(SOURCE,),
+        untrusted=True,
     )
 
 
 @tool(progress="Looking for a free slot…")
 async def find_google_calendar_free_time(
-    ctx: ToolContext, *, start_time: str, end_time: str,
+    ctx: ToolContext,
+    *,
+    start_time: str,
+    end_time: str,
     minutes: Annotated[int, Meta(ge=5, le=720)] = 30,
 ) -> ToolResult:
     """Find when the user is free in a stretch of time, by their Google Calendar.
@@ -242,9 +347,15 @@ async def find_google_calendar_free_time(
     if not begin < until <= begin + dt.timedelta(31):
         raise InvalidInput("end_time must be after start_time, by 31 days at most.")
     _, body = await _call(
-        ctx, "POST", f"{API}/freeBusy", scope=FREE_BUSY,
-        json={"timeMin": begin.isoformat(), "timeMax": until.isoformat(),
-              "items": [{"id": "primary"}]},
+        ctx,
+        "POST",
+        f"{API}/freeBusy",
+        scope=FREE_BUSY,
+        json={
+            "timeMin": begin.isoformat(),
+            "timeMax": until.isoformat(),
+            "items": [{"id": "primary"}],
+        },
     )
     found = record(record(body.get("calendars")).get("primary"))
     if found.get("errors") or not isinstance(found.get("busy"), list):
@@ -256,15 +367,16 @@ async def find_google_calendar_free_time(
         if min(first, until) - at >= dt.timedelta(minutes=minutes):
             free.append((at, min(first, until).astimezone(begin.tzinfo)))
         at = max(at, last.astimezone(begin.tzinfo))
-    told = "; ".join(
-        f"{spoken_date(a.date())} {a:%-I:%M %p} to {b:%-I:%M %p}" for a, b in free[:4]
-    )
+    told = "; ".join(f"{spoken_date(a.date())} {a:%-I:%M %p} to {b:%-I:%M %p}" for a, b in free[:4])
     return ToolResult(
         response_type="free_time",
-        data={"time_zone": ctx.timezone, "free": [
-            {"start": a.isoformat(timespec="minutes"), "end": b.isoformat(timespec="minutes")}
-            for a, b in free[:30]
-        ]},
+        data={
+            "time_zone": ctx.timezone,
+            "free": [
+                {"start": a.isoformat(timespec="minutes"), "end": b.isoformat(timespec="minutes")}
+                for a, b in free[:30]
+            ],
+        },
         summary=f"Free: {told}." if told else f"No {minutes} free minutes in that time.",
         sources=(SOURCE,),
     )
@@ -272,9 +384,15 @@ async def find_google_calendar_free_time(
 
 @tool(progress="Adding it to your calendar…", risk="write")
 async def create_google_calendar_event(
-    ctx: ToolContext, *, title: str, start_time: str, end_time: str | None = None,
-    location: str | None = None, description: str | None = None,
-    attendee_emails: Guests | None = None, video_call: bool = False,
+    ctx: ToolContext,
+    *,
+    title: str,
+    start_time: str,
+    end_time: str | None = None,
+    location: str | None = None,
+    description: str | None = None,
+    attendee_emails: Guests | None = None,
+    video_call: bool = False,
 ) -> ToolResult:
     """Add an event to the user's Google Calendar. Guests get an invitation by mail.
 
@@ -291,7 +409,9 @@ async def create_google_calendar_event(
         raise InvalidInput("title must say what the event is called.")
     guests = [_guest(address) for address in attendee_emails or []]
     body: dict[str, Any] = {
-        "summary": title.strip(), "location": location, "description": description,
+        "summary": title.strip(),
+        "location": location,
+        "description": description,
         **_span(ctx, _at(ctx, start_time, "start_time"), end_time, None),
         "attendees": [{"email": address} for address in guests],
     }
@@ -302,7 +422,12 @@ async def create_google_calendar_event(
         request = {"requestId": body["id"], "conferenceSolutionKey": {"type": "hangoutsMeet"}}
         body["conferenceData"] = {"createRequest": request}
     status, made = await _call(
-        ctx, "POST", PRIMARY, json=body, expect=(409,), sendUpdates="all" if guests else "none",
+        ctx,
+        "POST",
+        PRIMARY,
+        json=body,
+        expect=(409,),
+        sendUpdates="all" if guests else "none",
         conferenceDataVersion=1 if video_call else 0,
     )
     if status == 409:
@@ -331,8 +456,14 @@ async def _existing(ctx: ToolContext, event_id: str) -> tuple[str, dict[str, Any
 
 @tool(progress="Changing the event…", risk="write")
 async def update_google_calendar_event(
-    ctx: ToolContext, *, event_id: str, title: str | None = None, start_time: str | None = None,
-    end_time: str | None = None, location: str | None = None, description: str | None = None,
+    ctx: ToolContext,
+    *,
+    event_id: str,
+    title: str | None = None,
+    start_time: str | None = None,
+    end_time: str | None = None,
+    location: str | None = None,
+    description: str | None = None,
 ) -> ToolResult:
     """Change an event in the user's Google Calendar. Guests are told by mail.
 
@@ -359,9 +490,7 @@ async def update_google_calendar_event(
         same = isinstance(start, dt.datetime) == isinstance(begin, dt.datetime)
         change |= _span(ctx, start, end_time, until - begin if same else None)
     guests = bool(records(row.get("attendees")))
-    _, made = await _call(
-        ctx, "PATCH", url, json=change, sendUpdates="all" if guests else "none"
-    )
+    _, made = await _call(ctx, "PATCH", url, json=change, sendUpdates="all" if guests else "none")
     return _one("calendar_event_updated", _event(ctx, {**row, **change, **made}), "Changed")
 
 
@@ -374,7 +503,5 @@ async def delete_google_calendar_event(ctx: ToolContext, *, event_id: str) -> To
     """
     url, row = await _existing(ctx, event_id)
     guests = bool(records(row.get("attendees")))
-    await _call(
-        ctx, "DELETE", url, expect=(404, 410), sendUpdates="all" if guests else "none"
-    )
+    await _call(ctx, "DELETE", url, expect=(404, 410), sendUpdates="all" if guests else "none")
     return _one("calendar_event_deleted", _event(ctx, row), "Removed")

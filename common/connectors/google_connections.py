@@ -49,6 +49,12 @@ CONNECTOR = Connector(
         "my google",
         "set up",
         "give access",
+        "google to",
+        "google so",
+        "link my",
+        "connect my",
+        "google login",
+        "oauth",
     ),
 )
 

@@ -50,12 +50,68 @@ CONNECTOR = Connector(
         "Add a row to my expenses spreadsheet.",
     ),
     keywords=(
-        "drive", "doc", "docs", "document", "documents", "google doc", "file", "files", "sheet",
-        "sheets", "spreadsheet", "slides", "presentation", "deck", "folder", "notes", "save",
-        "write", "append", "row", "google docs", "google sheets", "google slides", "pdf", "report",
-        "budget", "contract", "draft", "slide", "shared", "folders", "uploaded", "paper", "essay",
-        "letter", "table", "cell", "column", "columns", "rows", "workbook", "write up", "gdoc",
+        "drive",
+        "doc",
+        "docs",
+        "document",
+        "documents",
+        "google doc",
+        "file",
+        "files",
+        "sheet",
+        "sheets",
+        "spreadsheet",
+        "slides",
+        "presentation",
+        "deck",
+        "folder",
+        "notes",
+        "save",
+        "write",
+        "append",
+        "row",
+        "google docs",
+        "google sheets",
+        "google slides",
+        "pdf",
+        "report",
+        "budget",
+        "contract",
+        "draft",
+        "slide",
+        "shared",
+        "folders",
+        "uploaded",
+        "paper",
+        "essay",
+        "letter",
+        "table",
+        "cell",
+        "column",
+        "columns",
+        "rows",
+        "workbook",
+        "write up",
+        "gdoc",
         "template",
+        "pull up",
+        "paperwork",
+        "handwritten",
+        "form",
+        "invoice",
+        "proposal",
+        "resume",
+        "new document",
+        "blank",
+        "start a",
+        "outline",
+        "agenda",
+        "share",
+        "folder called",
+        "make a",
+        "doc with",
+        "write a",
+        "bullet points",
     ),
     hosts=("www.googleapis.com", "docs.googleapis.com", "sheets.googleapis.com"),
     auth="google",
@@ -85,9 +141,7 @@ class File(TypedDict):
     url: str
 
 
-async def _request(
-    ctx: ToolContext, method: str, url: str, *, scope: str, **same: Any
-) -> Reply:
+async def _request(ctx: ToolContext, method: str, url: str, *, scope: str, **same: Any) -> Reply:
     token = await ctx.access_token(scope)
     headers = {"Authorization": f"Bearer {token}", **same.pop("headers", {})}
     reply = await ctx.http.request(method, url, headers=headers, expect=(404,), **same)
@@ -96,9 +150,9 @@ async def _request(
     return reply
 
 
-async def _object(ctx: ToolContext, method: str, url: str, *, scope: str, **same: Any) -> (
-    dict[str, Any]
-):
+async def _object(
+    ctx: ToolContext, method: str, url: str, *, scope: str, **same: Any
+) -> dict[str, Any]:
     body = (await _request(ctx, method, url, scope=scope, **same)).json()
     if not isinstance(body, dict) or not body:
         raise VendorUnavailable("Google Drive sent no answer. Try again in a moment.")
@@ -118,8 +172,10 @@ def _file(row: dict[str, Any]) -> File:
     return File(
         id=(target or text(row.get("id")))[:120],
         name=shorten(text(row.get("name")), 120) or "(no name)",
-        kind=kind.removeprefix(GOOGLE)[:80], modified=f"{changed:%Y-%m-%d}" if changed else "",
-        owner=shorten(owner, 60), url=text(row.get("webViewLink"))[:300],
+        kind=kind.removeprefix(GOOGLE)[:80],
+        modified=f"{changed:%Y-%m-%d}" if changed else "",
+        owner=shorten(owner, 60),
+        url=text(row.get("webViewLink"))[:300],
     )
 
 
@@ -151,16 +207,26 @@ async def search_google_docs_by_name_or_content(
     if kind:
         rule += f" and mimeType = '{GOOGLE}{kind}'"
     body = await _object(
-        ctx, "GET", DRIVE, scope=READ,
-        params={"q": rule, "pageSize": limit, "fields": f"files({FIELDS})", "corpora": "user",
-                "supportsAllDrives": True, "includeItemsFromAllDrives": True},
+        ctx,
+        "GET",
+        DRIVE,
+        scope=READ,
+        params={
+            "q": rule,
+            "pageSize": limit,
+            "fields": f"files({FIELDS})",
+            "corpora": "user",
+            "supportsAllDrives": True,
+            "includeItemsFromAllDrives": True,
+        },
     )
     if not isinstance(body.get("files"), list):
         raise VendorUnavailable("Google Drive sent no files. Try again in a moment.")
     files = fitting([_file(row) for row in records(body["files"])][:limit])
     told = "; ".join(_say(file) for file in files[:4])
     return ToolResult(
-        response_type="file_list", data={"query": wanted, "files": files},
+        response_type="file_list",
+        data={"query": wanted, "files": files},
         summary=shorten(f"Found {told}." if told else f"No file about {wanted} was found.", 480),
         sources=tuple(_source(file) for file in files[:5])
         or (Source("Google Drive", "https://drive.google.com/"),),
@@ -180,9 +246,7 @@ async def read_google_doc(
     """
     url = f"{DRIVE}/{_id(file_id)}"
     shared = {"supportsAllDrives": True}
-    file = _file(await _object(
-        ctx, "GET", url, scope=READ, params={"fields": FIELDS, **shared}
-    ))
+    file = _file(await _object(ctx, "GET", url, scope=READ, params={"fields": FIELDS, **shared}))
     if kind := EXPORTS.get(file["kind"]):
         params: dict[str, Any] = {"mimeType": kind}
         url += "/export"
@@ -202,10 +266,16 @@ async def read_google_doc(
     end = offset + len(shown) - (shown != page)  # the mark of a cut is not the file's
     return ToolResult(
         response_type="document",
-        data={**file, "text": shown, "offset": offset, "characters": len(whole),
-              "next_offset": end if end < len(whole) else None},
+        data={
+            **file,
+            "text": shown,
+            "offset": offset,
+            "characters": len(whole),
+            "next_offset": end if end < len(whole) else None,
+        },
         summary=f"{file['name']}: {start}" if start else f"{file['name']} is empty.",
-        sources=(_source(file),), untrusted=True,
+        sources=(_source(file),),
+        untrusted=True,
     )
 
 
@@ -228,13 +298,20 @@ async def save_google_doc(ctx: ToolContext, *, title: str, content: str) -> Tool
         f"--{mark}\r\nContent-Type: text/markdown; charset=UTF-8\r\n\r\n{content}\r\n--{mark}--\r\n"
     )
     made = await _object(
-        ctx, "POST", UPLOAD, scope=FILE, body=body.encode(errors="replace"), timeout_s=18,
+        ctx,
+        "POST",
+        UPLOAD,
+        scope=FILE,
+        body=body.encode(errors="replace"),
+        timeout_s=18,
         params={"uploadType": "multipart", "fields": FIELDS},
         headers={"Content-Type": f"multipart/related; boundary={mark}"},
     )
     file = _file({**meta, **made})
     return ToolResult(
-        response_type="document_saved", data=file, summary=f"Saved the document {file['name']}.",
+        response_type="document_saved",
+        data=file,
+        summary=f"Saved the document {file['name']}.",
         sources=(_source(file),),
     )
 
@@ -252,20 +329,22 @@ async def append_to_google_doc(ctx: ToolContext, *, file_id: str, content: str) 
     key = _id(file_id)
     insert = {"insertText": {"text": f"\n{content}", "endOfSegmentLocation": {}}}
     await _object(
-        ctx, "POST", f"https://docs.googleapis.com/v1/documents/{key}:batchUpdate", scope=DOCS,
+        ctx,
+        "POST",
+        f"https://docs.googleapis.com/v1/documents/{key}:batchUpdate",
+        scope=DOCS,
         json={"requests": [insert]},
     )
     return ToolResult(
-        response_type="document_changed", data={"id": key, "added_characters": len(content)},
+        response_type="document_changed",
+        data={"id": key, "added_characters": len(content)},
         summary="Added the text to the document.",
         sources=(Source("Google Doc", f"https://docs.google.com/document/d/{key}/edit"),),
     )
 
 
 @tool(progress="Opening the spreadsheet…")
-async def read_google_sheet(
-    ctx: ToolContext, *, file_id: str, cells: str = "A1:J30"
-) -> ToolResult:
+async def read_google_sheet(ctx: ToolContext, *, file_id: str, cells: str = "A1:J30") -> ToolResult:
     """Read cells of a Google Sheet of the user.
 
     Args:
@@ -283,10 +362,15 @@ async def read_google_sheet(
     count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
     return ToolResult(
         response_type="sheet",
-        data={"id": key, "range": text(body.get("range"))[:120], "rows": shown,
-              "row_count": len(rows)},
-        summary=shorten(f"{count}, beginning {head or 'blank'}." if rows
-                        else "Those cells are empty.", 300),
+        data={
+            "id": key,
+            "range": text(body.get("range"))[:120],
+            "rows": shown,
+            "row_count": len(rows),
+        },
+        summary=shorten(
+            f"{count}, beginning {head or 'blank'}." if rows else "Those cells are empty.", 300
+        ),
         sources=(Source("Google Sheet", f"https://docs.google.com/spreadsheets/d/{key}/edit"),),
         untrusted=True,
     )
@@ -294,8 +378,11 @@ async def read_google_sheet(
 
 @tool(progress="Adding to the spreadsheet…", risk="write")
 async def append_google_sheet_rows(
-    ctx: ToolContext, *, file_id: str,
-    rows: Annotated[list[list[str]], Meta(min_length=1, max_length=100)], tab: str | None = None,
+    ctx: ToolContext,
+    *,
+    file_id: str,
+    rows: Annotated[list[list[str]], Meta(min_length=1, max_length=100)],
+    tab: str | None = None,
 ) -> ToolResult:
     """Add rows below the table in a Google Sheet of the user. Formulas are kept as text.
 
@@ -308,13 +395,18 @@ async def append_google_sheet_rows(
     where = "'" + tab.replace("'", "''") + "'!A1" if tab else "A1"
     base = f"https://sheets.googleapis.com/v4/spreadsheets/{key}/values/{quote(where, safe='')}"
     made = await _object(
-        ctx, "POST", f"{base}:append", scope=SHEETS, json={"values": rows},
+        ctx,
+        "POST",
+        f"{base}:append",
+        scope=SHEETS,
+        json={"values": rows},
         params={"valueInputOption": "RAW", "insertDataOption": "INSERT_ROWS"},
     )
     updated = text(record(made.get("updates")).get("updatedRange"))[:120]
     count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
     return ToolResult(
-        response_type="sheet_changed", data={"id": key, "range": updated, "rows": len(rows)},
+        response_type="sheet_changed",
+        data={"id": key, "range": updated, "rows": len(rows)},
         summary=f"Added {count} to the spreadsheet.",
         sources=(Source("Google Sheet", f"https://docs.google.com/spreadsheets/d/{key}/edit"),),
     )

@@ -40,11 +40,63 @@ CONNECTOR = Connector(
         "Flights from Rome to Oslo tomorrow",
     ),
     keywords=(
-        "flight", "flights", "fly", "flying", "fare", "fares", "airfare", "airline", "plane",
-        "ticket", "airport", "nonstop", "direct", "layover", "round trip", "one way", "business",
-        "economy", "travel", "trip", "cheapest", "seat", "seats", "passengers", "connection",
-        "stopover", "red-eye", "return", "fly to", "flying to", "get to", "airways", "airlines",
-        "class", "depart", "leaving", "roundtrip", "one-way", "non-stop",
+        "flight",
+        "flights",
+        "fly",
+        "flying",
+        "fare",
+        "fares",
+        "airfare",
+        "airline",
+        "plane",
+        "ticket",
+        "airport",
+        "nonstop",
+        "direct",
+        "layover",
+        "round trip",
+        "one way",
+        "business",
+        "economy",
+        "travel",
+        "trip",
+        "cheapest",
+        "seat",
+        "seats",
+        "passengers",
+        "connection",
+        "stopover",
+        "red-eye",
+        "return",
+        "fly to",
+        "flying to",
+        "get to",
+        "airways",
+        "airlines",
+        "class",
+        "depart",
+        "leaving",
+        "roundtrip",
+        "one-way",
+        "non-stop",
+        "fly me",
+        "flight to",
+        "take me",
+        "cheap flights",
+        "one stop",
+        "weekend getaway",
+        "out of",
+        "airplane",
+        "red eye",
+        "a plane",
+        "two people",
+        "passenger",
+        "first class",
+        "baggage",
+        "aisle",
+        "by air",
+        "by plane",
+        "go from",
     ),
     hosts=("serpapi.com",),
     auth="key",
@@ -77,16 +129,24 @@ def _offer(row: dict[str, Any], currency: str) -> Offer | None:
     legs = []
     for flight in records(row.get("flights")):
         out, into = record(flight.get("departure_airport")), record(flight.get("arrival_airport"))
-        legs.append(leg(
-            flight=flight.get("flight_number"), airline=flight.get("airline"),
-            origin=out.get("id"), departs=out.get("time"), destination=into.get("id"),
-            arrives=into.get("time"),
-        ))
+        legs.append(
+            leg(
+                flight=flight.get("flight_number"),
+                airline=flight.get("airline"),
+                origin=out.get("id"),
+                departs=out.get("time"),
+                destination=into.get("id"),
+                arrives=into.get("time"),
+            )
+        )
     if not legs:
         return None
     return Offer(
-        price=number(row.get("price")), currency=currency,
-        duration_minutes=integer(row.get("total_duration")), stops=len(legs) - 1, legs=legs,
+        price=number(row.get("price")),
+        currency=currency,
+        duration_minutes=integer(row.get("total_duration")),
+        stops=len(legs) - 1,
+        legs=legs,
         return_legs=[],
     )
 
@@ -119,10 +179,15 @@ async def get_flight_info(
     trip = trip_of(ctx, origin, destination, leave=departure_date, home=return_date)
     money = currency_code(currency)
     body = await _search(
-        ctx, departure_id=trip.origin, arrival_id=trip.destination,
+        ctx,
+        departure_id=trip.origin,
+        arrival_id=trip.destination,
         outbound_date=trip.leave.isoformat(),
-        return_date=trip.home.isoformat() if trip.home else None, type=1 if trip.home else 2,
-        travel_class=CABINS[travel_class], adults=adults, stops=1 if nonstop else None,
+        return_date=trip.home.isoformat() if trip.home else None,
+        type=1 if trip.home else 2,
+        travel_class=CABINS[travel_class],
+        adults=adults,
+        stops=1 if nonstop else None,
         currency=money,
     )
     rows = records(body.get("best_flights")) + records(body.get("other_flights"))
@@ -136,8 +201,11 @@ async def get_flight_info(
             "outbound flights are shown."
         )
     return flight_result(
-        trip, (offer for row in rows if (offer := _offer(row, money))), provider="Google Flights",
+        trip,
+        (offer for row in rows if (offer := _offer(row, money))),
+        provider="Google Flights",
         source=Source("Google Flights", f"https://www.google.com/travel/flights?q={quote(words)}"),
         price_level=text(insight.get("price_level"))[:20],
-        typical_price_range=[price for price in usual if price is not None], **more,
+        typical_price_range=[price for price in usual if price is not None],
+        **more,
     )

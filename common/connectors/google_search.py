@@ -36,10 +36,55 @@ CONNECTOR = Connector(
         "Google how to fix a bike tire.",
     ),
     keywords=(
-        "google", "search", "web", "internet", "look up", "find out", "online", "results",
-        "website", "websites", "page", "information", "answer", "who", "how", "look", "lookup",
-        "googling", "query", "sites", "pages", "somewhere online", "research", "best way", "how to",
-        "tutorial", "guide", "rules", "opening hours", "hours", "manual", "recommendations",
+        "google",
+        "search",
+        "web",
+        "internet",
+        "look up",
+        "find out",
+        "online",
+        "results",
+        "website",
+        "websites",
+        "page",
+        "information",
+        "answer",
+        "who",
+        "how",
+        "look",
+        "lookup",
+        "googling",
+        "query",
+        "sites",
+        "pages",
+        "somewhere online",
+        "research",
+        "best way",
+        "how to",
+        "tutorial",
+        "guide",
+        "rules",
+        "opening hours",
+        "hours",
+        "manual",
+        "recommendations",
+        "review",
+        "compare",
+        "look on",
+        "search for",
+        "who can",
+        "where do",
+        "how can",
+        "article on",
+        "forum",
+        "reddit",
+        "blog",
+        "latest version",
+        "price of",
+        "documentation",
+        "any information",
+        "on the",
+        "google it",
     ),
     hosts=("serpapi.com",),
     auth="key",
@@ -51,7 +96,11 @@ CONNECTOR = Connector(
 )
 
 AGES: dict[Recency, str | None] = {
-    "any": None, "day": "qdr:d", "week": "qdr:w", "month": "qdr:m", "year": "qdr:y",
+    "any": None,
+    "day": "qdr:d",
+    "week": "qdr:w",
+    "month": "qdr:m",
+    "year": "qdr:y",
 }
 
 
@@ -60,9 +109,11 @@ async def _search(ctx: ToolContext, words: str, recency: Recency, limit: int) ->
     hits = [
         found
         for row in records(body.get("organic_results"))
-        if (found := hit(
-            row.get("title"), text(row.get("link")), row.get("snippet"), text(row.get("date"))
-        ))
+        if (
+            found := hit(
+                row.get("title"), text(row.get("link")), row.get("snippet"), text(row.get("date"))
+            )
+        )
     ]
     return Found(hits, _answer(body))
 

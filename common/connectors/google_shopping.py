@@ -30,12 +30,88 @@ CONNECTOR = Connector(
         "Compare prices for a tent.",
     ),
     keywords=(
-        "shopping", "google shopping", "compare", "price", "prices", "store", "stores", "cheapest",
-        "buy", "product", "products", "deal", "deals", "sale", "retailer", "merchant", "shoes",
-        "discount", "purchase", "cheap", "cheaper", "cost", "costs", "costing", "on sale",
-        "in stock", "lowest", "shop", "shops", "gift", "gifts", "present", "presents", "for sale",
-        "price tag", "bargain", "offer", "offers", "clothes", "jacket", "gadget", "toy", "toys",
-        "phone case", "laptop", "television", "appliance", "under",
+        "shopping",
+        "google shopping",
+        "compare",
+        "price",
+        "prices",
+        "store",
+        "stores",
+        "cheapest",
+        "buy",
+        "product",
+        "products",
+        "deal",
+        "deals",
+        "sale",
+        "retailer",
+        "merchant",
+        "shoes",
+        "discount",
+        "purchase",
+        "cheap",
+        "cheaper",
+        "cost",
+        "costs",
+        "costing",
+        "on sale",
+        "in stock",
+        "lowest",
+        "shop",
+        "shops",
+        "gift",
+        "gifts",
+        "present",
+        "presents",
+        "for sale",
+        "price tag",
+        "bargain",
+        "offer",
+        "offers",
+        "clothes",
+        "jacket",
+        "gadget",
+        "toy",
+        "toys",
+        "phone case",
+        "laptop",
+        "television",
+        "appliance",
+        "under",
+        "watch",
+        "chess",
+        "set",
+        "sofa",
+        "chair",
+        "table",
+        "lamp",
+        "mattress",
+        "bike",
+        "camera",
+        "headphones",
+        "backpack",
+        "dress",
+        "shirt",
+        "boots",
+        "coat",
+        "perfume",
+        "vacuum",
+        "blender",
+        "furniture",
+        "tool",
+        "tools",
+        "brand",
+        "model",
+        "below",
+        "affordable",
+        "budget",
+        "looking for",
+        "worth buying",
+        "used",
+        "new",
+        "a good",
+        "seller",
+        "sells",
     ),
     hosts=("serpapi.com",),
     auth="key",
@@ -52,7 +128,9 @@ Price: TypeAlias = Annotated[float, Meta(ge=0, le=1e6)]
 Limit: TypeAlias = Annotated[int, Meta(ge=1, le=10)]
 Order: TypeAlias = Literal["relevance", "price_low_to_high", "price_high_to_low"]
 SORTS: dict[Order, str | None] = {
-    "relevance": None, "price_low_to_high": "1", "price_high_to_low": "2",
+    "relevance": None,
+    "price_low_to_high": "1",
+    "price_high_to_low": "2",
 }
 
 
@@ -74,10 +152,14 @@ class Offer(TypedDict):
 def _offer(row: dict[str, Any]) -> Offer:
     link = text(row.get("link")) or text(row.get("product_link"))
     return Offer(
-        title=shorten(plain(row.get("title")), 160), shop=text(row.get("source")),
-        price=number(row.get("extracted_price")), price_shown=text(row.get("price")),
-        was=text(row.get("old_price")), rating=number(row.get("rating")),
-        reviews=integer(row.get("reviews")), delivery=text(row.get("delivery")),
+        title=shorten(plain(row.get("title")), 160),
+        shop=text(row.get("source")),
+        price=number(row.get("extracted_price")),
+        price_shown=text(row.get("price")),
+        was=text(row.get("old_price")),
+        rating=number(row.get("rating")),
+        reviews=integer(row.get("reviews")),
+        delivery=text(row.get("delivery")),
         condition=text(row.get("second_hand_condition")),
         url=link if link.startswith("https://") else "",
     )
@@ -85,9 +167,13 @@ def _offer(row: dict[str, Any]) -> Offer:
 
 def _rows(body: dict[str, Any]) -> list[dict[str, Any]]:
     rows = [
-        *records(body.get("shopping_results")), *records(body.get("inline_shopping_results")),
-        *(row for group in records(body.get("categorized_shopping_results"))
-          for row in records(group.get("shopping_results"))),
+        *records(body.get("shopping_results")),
+        *records(body.get("inline_shopping_results")),
+        *(
+            row
+            for group in records(body.get("categorized_shopping_results"))
+            for row in records(group.get("shopping_results"))
+        ),
     ]
     unique: dict[str, dict[str, Any]] = {}
     for row in rows:
@@ -125,24 +211,40 @@ async def get_google_products(
     if min_price is not None and max_price is not None and min_price > max_price:
         raise InvalidInput("min_price is above max_price. Correct one of them.")
     body = await serpapi(
-        ctx, "google_shopping", q=query.strip(), gl="uk" if where == "gb" else where, hl="en",
-        min_price=min_price, max_price=max_price, sort_by=SORTS[sort_by],
+        ctx,
+        "google_shopping",
+        q=query.strip(),
+        gl="uk" if where == "gb" else where,
+        hl="en",
+        min_price=min_price,
+        max_price=max_price,
+        sort_by=SORTS[sort_by],
     )
     offers = [offer for row in _rows(body) if (offer := _offer(row))["title"]]
     offers = fitting(offers[:limit])
     told = "; ".join(
-        ", ".join(filter(None, (
-            shorten(offer["title"], 70), offer["price_shown"] or "no price", offer["condition"],
-            offer["shop"] and f"at {offer['shop']}",
-        )))
+        ", ".join(
+            filter(
+                None,
+                (
+                    shorten(offer["title"], 70),
+                    offer["price_shown"] or "no price",
+                    offer["condition"],
+                    offer["shop"] and f"at {offer['shop']}",
+                ),
+            )
+        )
         for offer in offers[:3]
     )
     sources = tuple(
         Source(f"{shorten(o['title'], 60)} ({o['shop']})", o["url"]) for o in offers if o["url"]
     )
     return ToolResult(
-        response_type="google_products", data={"country": where, "products": offers},
-        summary=f"On Google Shopping: {told}." if offers
+        response_type="google_products",
+        data={"country": where, "products": offers},
+        summary=f"On Google Shopping: {told}."
+        if offers
         else f"Google Shopping found no {query.strip()}.",
-        sources=sources[:5] or (HOME,), untrusted=True,
+        sources=sources[:5] or (HOME,),
+        untrusted=True,
     )

@@ -39,10 +39,51 @@ CONNECTOR = Connector(
         "Mark the milk task as done.",
     ),
     keywords=(
-        "task", "tasks", "to-do", "todo", "to do", "list", "lists", "checklist", "due", "done",
-        "complete", "tick", "remind", "reminder", "chores", "google tasks", "tasks list", "errand",
-        "errands", "overdue", "have to", "remember to", "check off", "cross off", "mark", "finish",
-        "finished", "reminders", "to buy", "my list", "still have", "chore", "deadline", "shopping",
+        "task",
+        "tasks",
+        "to-do",
+        "todo",
+        "to do",
+        "list",
+        "lists",
+        "checklist",
+        "due",
+        "done",
+        "complete",
+        "tick",
+        "remind",
+        "reminder",
+        "chores",
+        "google tasks",
+        "tasks list",
+        "errand",
+        "errands",
+        "overdue",
+        "have to",
+        "remember to",
+        "check off",
+        "cross off",
+        "mark",
+        "finish",
+        "finished",
+        "reminders",
+        "to buy",
+        "my list",
+        "still have",
+        "chore",
+        "deadline",
+        "shopping",
+        "buy",
+        "clean",
+        "remember",
+        "add it",
+        "on my",
+        "recurring",
+        "put",
+        "assignments",
+        "to finish",
+        "left",
+        "laundry",
     ),
     hosts=("tasks.googleapis.com",),
     auth="google",
@@ -71,7 +112,11 @@ async def _call(
     ctx: ToolContext, method: str, path: str, *, json: Any = None, **params: Any
 ) -> dict[str, Any]:
     reply = await ctx.http.request(
-        method, f"{API}{path}", params=params, json=json, expect=(404,),
+        method,
+        f"{API}{path}",
+        params=params,
+        json=json,
+        expect=(404,),
         headers={"Authorization": f"Bearer {await ctx.access_token()}"},
     )
     if reply.status == 404:
@@ -92,9 +137,12 @@ def _id(value: str, field: str) -> str:
 
 def _task(row: dict[str, Any], list_id: str) -> Task:
     return Task(
-        id=text(row.get("id"))[:120], list_id=list_id,
-        title=shorten(text(row.get("title")), 120) or "(no title)", due=text(row.get("due"))[:10],
-        notes=shorten(text(row.get("notes")), 120), done=row.get("status") == "completed",
+        id=text(row.get("id"))[:120],
+        list_id=list_id,
+        title=shorten(text(row.get("title")), 120) or "(no title)",
+        due=text(row.get("due"))[:10],
+        notes=shorten(text(row.get("notes")), 120),
+        done=row.get("status") == "completed",
     )
 
 
@@ -122,7 +170,11 @@ async def list_google_tasks(
     """
     where = _id(list_id, "list_id")
     body = await _call(
-        ctx, "GET", f"/lists/{where}/tasks", maxResults=100, showCompleted=include_done,
+        ctx,
+        "GET",
+        f"/lists/{where}/tasks",
+        maxResults=100,
+        showCompleted=include_done,
         showHidden=include_done,
     )
     if body.get("kind") != "tasks#tasks" and "items" not in body:
@@ -134,18 +186,27 @@ async def list_google_tasks(
     told = "; ".join(_say(task) for task in shown[:5])
     return ToolResult(
         response_type="task_list",
-        data={"tasks": shown, "total": len(tasks), "lists": [
-            {"id": text(row.get("id"))[:120], "title": shorten(text(row.get("title")), 60)}
-            for row in records(lists.get("items"))[:8]
-        ]},
+        data={
+            "tasks": shown,
+            "total": len(tasks),
+            "lists": [
+                {"id": text(row.get("id"))[:120], "title": shorten(text(row.get("title")), 60)}
+                for row in records(lists.get("items"))[:8]
+            ],
+        },
         summary=shorten(f"To do: {told}." if told else "There is nothing to do in that list.", 480),
-        sources=(SOURCE,), untrusted=True,
+        sources=(SOURCE,),
+        untrusted=True,
     )
 
 
 @tool(progress="Adding the task…", risk="write")
 async def create_google_task(
-    ctx: ToolContext, *, title: str, due_date: str | None = None, notes: str | None = None,
+    ctx: ToolContext,
+    *,
+    title: str,
+    due_date: str | None = None,
+    notes: str | None = None,
     list_id: str = "@default",
 ) -> ToolResult:
     """Add a task to the user's Google Tasks.

@@ -32,12 +32,74 @@ CONNECTOR = Connector(
         "Make a list with milk and eggs.",
     ),
     keywords=(
-        "instacart", "grocery", "groceries", "shopping list", "recipe", "ingredients", "cook",
-        "cooking", "supermarket", "milk", "eggs", "bread", "vegetables", "fruit", "pantry",
-        "grocer", "food", "shopping", "food delivery", "deliver", "stores", "grocers", "produce",
-        "butter", "flour", "cheese", "meat", "chicken", "rice", "pasta", "snacks", "household",
-        "recipes", "ingredient", "dinner", "meal", "meals", "meal plan", "bake", "baking", "cart",
-        "basket", "supermarkets", "shopping cart",
+        "instacart",
+        "grocery",
+        "groceries",
+        "shopping list",
+        "recipe",
+        "ingredients",
+        "cook",
+        "cooking",
+        "supermarket",
+        "milk",
+        "eggs",
+        "bread",
+        "vegetables",
+        "fruit",
+        "pantry",
+        "grocer",
+        "food",
+        "shopping",
+        "food delivery",
+        "deliver",
+        "stores",
+        "grocers",
+        "produce",
+        "butter",
+        "flour",
+        "cheese",
+        "meat",
+        "chicken",
+        "rice",
+        "pasta",
+        "snacks",
+        "household",
+        "recipes",
+        "ingredient",
+        "dinner",
+        "meal",
+        "meals",
+        "meal plan",
+        "bake",
+        "baking",
+        "cart",
+        "basket",
+        "supermarkets",
+        "shopping cart",
+        "barbecue",
+        "order food",
+        "cook dinner",
+        "buns",
+        "burgers",
+        "salad",
+        "soup",
+        "stew",
+        "cake",
+        "cookies",
+        "curry",
+        "noodles",
+        "sauce",
+        "tofu",
+        "ingredients for",
+        "weekly shop",
+        "fridge",
+        "restock",
+        "whole foods",
+        "costco",
+        "aldi",
+        "safeway",
+        "kroger",
+        "publix",
     ),
     hosts=("connect.instacart.com", "connect.dev.instacart.tools"),
     auth="key",
@@ -48,8 +110,25 @@ CONNECTOR = Connector(
 )
 
 Unit: TypeAlias = Literal[
-    "each", "package", "can", "bunch", "head", "clove", "slice", "cup", "tablespoon", "teaspoon",
-    "fluid ounce", "pint", "quart", "gallon", "milliliter", "liter", "ounce", "pound", "gram",
+    "each",
+    "package",
+    "can",
+    "bunch",
+    "head",
+    "clove",
+    "slice",
+    "cup",
+    "tablespoon",
+    "teaspoon",
+    "fluid ounce",
+    "pint",
+    "quart",
+    "gallon",
+    "milliliter",
+    "liter",
+    "ounce",
+    "pound",
+    "gram",
     "kilogram",
 ]
 Quantity: TypeAlias = Annotated[float, Meta(gt=0, le=1000)]
@@ -69,11 +148,10 @@ async def _call(ctx: ToolContext, method: str, path: str, **same: Any) -> dict[s
     development = (ctx.secrets("INSTACART_DEVELOPMENT") or "").lower() == "true"
     host = "connect.dev.instacart.tools" if development else "connect.instacart.com"
     headers = {
-        "Authorization": f"Bearer {ctx.secret('INSTACART_API_KEY')}", "Accept": "application/json",
+        "Authorization": f"Bearer {ctx.secret('INSTACART_API_KEY')}",
+        "Accept": "application/json",
     }
-    reply = await ctx.http.request(
-        method, f"https://{host}/idp/v1{path}", headers=headers, **same
-    )
+    reply = await ctx.http.request(method, f"https://{host}/idp/v1{path}", headers=headers, **same)
     return record(reply.json())
 
 
@@ -86,8 +164,10 @@ def _check(title: str, items: list[Item]) -> None:
 
 def _items(items: list[Item], measures: str) -> list[dict[str, Any]]:
     return [
-        {"name": item["name"].strip(),
-         measures: [{"quantity": item["quantity"], "unit": item["unit"]}]}
+        {
+            "name": item["name"].strip(),
+            measures: [{"quantity": item["quantity"], "unit": item["unit"]}],
+        }
         for item in items
     ]
 
@@ -100,8 +180,12 @@ def _page(body: dict[str, Any], title: str, items: list[Item], verb: str) -> Too
     more = f" and {len(items) - 6} more" if len(items) > 6 else ""
     return ToolResult(
         response_type="instacart_page",
-        data={"title": title.strip(), "url": url, "call_to_action": verb,
-              "items": [dict(item) for item in items]},
+        data={
+            "title": title.strip(),
+            "url": url,
+            "call_to_action": verb,
+            "items": [dict(item) for item in items],
+        },
         summary=shorten(f"The page {title.strip()} is ready with {names}{more}", 400)
         + ". You choose the shop and order on Instacart.",
         sources=(Source(f"{verb}: {title.strip()}", url),),
@@ -119,8 +203,12 @@ async def create_shopping_list_at_instacart(
         items: The products, each with quantity and unit; "each" for what is counted.
     """
     _check(title, items)
-    sent = {"title": title.strip(), "link_type": "shopping_list", "expires_in": 90,
-            "line_items": _items(items, "line_item_measurements")}
+    sent = {
+        "title": title.strip(),
+        "link_type": "shopping_list",
+        "expires_in": 90,
+        "line_items": _items(items, "line_item_measurements"),
+    }
     body = await _call(ctx, "POST", "/products/products_link", json=sent)
     return _page(body, title, items, "Shop on Instacart")
 
@@ -145,8 +233,11 @@ async def create_recipe_page_at_instacart(
         cooking_minutes: How long it cooks; null if not said.
     """
     _check(title, ingredients)
-    sent: dict[str, Any] = {"title": title.strip(), "expires_in": 30,
-                            "ingredients": _items(ingredients, "measurements")}
+    sent: dict[str, Any] = {
+        "title": title.strip(),
+        "expires_in": 30,
+        "ingredients": _items(ingredients, "measurements"),
+    }
     extra = {"instructions": instructions, "servings": servings, "cooking_time": cooking_minutes}
     sent |= {name: value for name, value in extra.items() if value}
     body = await _call(ctx, "POST", "/products/recipe", json=sent)
@@ -176,8 +267,10 @@ async def find_retailers_at_instacart(
     ]
     told = ", ".join(shop["name"] for shop in shops[:8])
     return ToolResult(
-        response_type="grocery_stores", data={"postal_code": code, "stores": shops},
-        summary=f"On Instacart in {code}: {told}." if shops
+        response_type="grocery_stores",
+        data={"postal_code": code, "stores": shops},
+        summary=f"On Instacart in {code}: {told}."
+        if shops
         else f"No shop delivers to {code} through Instacart.",
         sources=(Source("Instacart", "https://www.instacart.com/"),),
     )

@@ -28,10 +28,45 @@ CONNECTOR = Connector(
         "Which city am I in right now?",
     ),
     keywords=(
-        "location", "where am", "my location", "my position", "current location", "where i",
-        "located", "gps", "time zone", "timezone", "city am", "ip", "we", "i located", "what town",
-        "town", "country am", "am i", "are we", "what city", "which country", "here", "whereabouts",
-        "my city", "my town", "lost", "neighborhood", "country",
+        "location",
+        "where am",
+        "my location",
+        "my position",
+        "current location",
+        "where i",
+        "located",
+        "gps",
+        "time zone",
+        "timezone",
+        "city am",
+        "ip",
+        "we",
+        "i located",
+        "what town",
+        "town",
+        "country am",
+        "am i",
+        "are we",
+        "what city",
+        "which country",
+        "here",
+        "whereabouts",
+        "my city",
+        "my town",
+        "lost",
+        "neighborhood",
+        "country",
+        "know where",
+        "we at",
+        "my whereabouts",
+        "i am",
+        "city is",
+        "state am",
+        "pinpoint",
+        "locate me",
+        "near what",
+        "my area",
+        "my coordinates",
     ),
     hosts=("api.ipinfo.io",),
     attribution="IP data by IPinfo where the device shares no position",
@@ -55,10 +90,13 @@ def _public(address: str) -> str:
 
 async def _guess(ctx: ToolContext, address: str, token: str) -> dict[str, Any]:
     """Return what the network address tells, {} for nothing."""
-    body = record(await ctx.http.get_json(
-        f"{API}/{quote(address, safe='')}", headers={"Authorization": f"Bearer {token}"},
-        timeout_s=3,
-    ))
+    body = record(
+        await ctx.http.get_json(
+            f"{API}/{quote(address, safe='')}",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout_s=3,
+        )
+    )
     if not body:
         raise VendorUnavailable("IPinfo's answer cannot be read. Name a city instead.")
     geo = record(body.get("geo")) or body
@@ -66,9 +104,14 @@ async def _guess(ctx: ToolContext, address: str, token: str) -> dict[str, Any]:
         return {}
     latitude, longitude = number(geo.get("latitude")), number(geo.get("longitude"))
     return {
-        "source": "network", "approximate": True, "latitude": latitude, "longitude": longitude,
-        "city": text(geo.get("city")), "region": text(geo.get("region")),
-        "country": text(geo.get("country")), "country_code": text(geo.get("country_code")),
+        "source": "network",
+        "approximate": True,
+        "latitude": latitude,
+        "longitude": longitude,
+        "city": text(geo.get("city")),
+        "region": text(geo.get("region")),
+        "country": text(geo.get("country")),
+        "country_code": text(geo.get("country_code")),
         "time_zone": text(geo.get("timezone")) or ctx.timezone,
     }
 
@@ -81,8 +124,11 @@ async def get_user_location(ctx: ToolContext) -> ToolResult:
         return ToolResult(
             response_type="user_location",
             data={
-                "source": "device", "approximate": False, "latitude": here.latitude,
-                "longitude": here.longitude, "time_zone": ctx.timezone,
+                "source": "device",
+                "approximate": False,
+                "latitude": here.latitude,
+                "longitude": here.longitude,
+                "time_zone": ctx.timezone,
             },
             summary=f"Your device is at {here.latitude:.4f}, {here.longitude:.4f}, "
             f"in the time zone {ctx.timezone}.",
@@ -93,7 +139,8 @@ async def get_user_location(ctx: ToolContext) -> ToolResult:
         raise InvalidInput("I cannot see where you are. Share your location or name a city.")
     near = ", ".join(filter(None, (found["city"], found["region"], found["country"])))
     return ToolResult(
-        response_type="user_location", data=found,
+        response_type="user_location",
+        data=found,
         summary=f"You seem to be near {near}, judging by your network; that may be wrong.",
         sources=(IPINFO,),
     )

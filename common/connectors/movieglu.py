@@ -44,11 +44,63 @@ CONNECTOR = Connector(
         "Showtimes at the Regal on Saturday.",
     ),
     keywords=(
-        "movie", "movies", "film", "films", "cinema", "cinemas", "theater", "theaters", "showtime",
-        "showtimes", "showing", "playing", "screening", "imax", "matinee", "multiplex", "movieglu",
-        "watch", "tonight", "see", "at the", "box office", "actor", "premiere", "3d", "screen",
-        "screens", "screenings", "sequel", "movie times", "now showing", "on at", "film times",
-        "pixar", "marvel", "theatre", "theatres", "blockbuster",
+        "movie",
+        "movies",
+        "film",
+        "films",
+        "cinema",
+        "cinemas",
+        "theater",
+        "theaters",
+        "showtime",
+        "showtimes",
+        "showing",
+        "playing",
+        "screening",
+        "imax",
+        "matinee",
+        "multiplex",
+        "movieglu",
+        "watch",
+        "tonight",
+        "see",
+        "at the",
+        "box office",
+        "actor",
+        "premiere",
+        "3d",
+        "screen",
+        "screens",
+        "screenings",
+        "sequel",
+        "movie times",
+        "now showing",
+        "on at",
+        "film times",
+        "pixar",
+        "marvel",
+        "theatre",
+        "theatres",
+        "blockbuster",
+        "start",
+        "starts",
+        "film on",
+        "odeon",
+        "regal",
+        "amc",
+        "cinemark",
+        "alamo",
+        "subtitled",
+        "animated",
+        "horror",
+        "comedy film",
+        "trailer",
+        "run time",
+        "late show",
+        "big screen",
+        "films start",
+        "picture",
+        "pictures",
     ),
     hosts=("api-gate2.movieglu.com",),
     auth="key",
@@ -73,8 +125,10 @@ async def _get(
 ) -> dict[str, Any]:
     """Return the answer, {} where there is nothing."""
     headers = {
-        "x-api-key": ctx.secret("MOVIEGLU_API_KEY"), "client": ctx.secret("MOVIEGLU_CLIENT"),
-        "authorization": ctx.secret("MOVIEGLU_AUTHORIZATION"), "territory": _territory(ctx),
+        "x-api-key": ctx.secret("MOVIEGLU_API_KEY"),
+        "client": ctx.secret("MOVIEGLU_CLIENT"),
+        "authorization": ctx.secret("MOVIEGLU_AUTHORIZATION"),
+        "territory": _territory(ctx),
         "api-version": "v200",
         "device-datetime": ctx.local_now().strftime("%Y-%m-%dT%H:%M:%S.000"),
     }
@@ -119,7 +173,8 @@ def _film(row: dict[str, Any]) -> dict[str, Any]:
     released = records(row.get("release_dates"))
     imdb = text(row.get("imdb_title_id"))
     return {
-        "film_id": integer(row.get("film_id")), "name": plain(row.get("film_name")),
+        "film_id": integer(row.get("film_id")),
+        "name": plain(row.get("film_name")),
         "age_rating": text(ratings[0].get("rating")) if ratings else "",
         "released": text(released[0].get("release_date")) if released else "",
         "synopsis": shorten(plain(row.get("synopsis_long")), 300),
@@ -131,7 +186,8 @@ def _cinema(row: dict[str, Any]) -> dict[str, Any]:
     parts = (row.get(field) for field in ("address", "address2", "city", "state", "postcode"))
     miles = number(row.get("distance"))
     return {
-        "cinema_id": integer(row.get("cinema_id")), "name": plain(row.get("cinema_name")),
+        "cinema_id": integer(row.get("cinema_id")),
+        "name": plain(row.get("cinema_name")),
         "address": ", ".join(filter(None, map(text, parts))),
         "distance_miles": None if miles is None else round(miles, 1),
     }
@@ -148,13 +204,17 @@ def _times(row: dict[str, Any]) -> dict[str, list[str]]:
 def _say_times(times: dict[str, list[str]]) -> str:
     return "; ".join(
         " ".join(filter(None, (", ".join(found[:6]), "" if kind == "Standard" else f"({kind})")))
-        for kind, found in times.items() if found
+        for kind, found in times.items()
+        if found
     )
 
 
 def _result(kind: str, data: Any, summary: str) -> ToolResult:
     return ToolResult(
-        response_type=kind, data=data, summary=shorten(summary, 480), sources=(SOURCE,),
+        response_type=kind,
+        data=data,
+        summary=shorten(summary, 480),
+        sources=(SOURCE,),
         untrusted=True,
     )
 
@@ -252,20 +312,29 @@ async def get_theater_showtimes_near_location(
     """
     day = _day(ctx, date)
     body = await _get(
-        ctx, "cinemaShowTimes", cinema_id=theater_id, date=day.isoformat(), film_id=film_id,
+        ctx,
+        "cinemaShowTimes",
+        cinema_id=theater_id,
+        date=day.isoformat(),
+        film_id=film_id,
         sort="popularity",
     )
     name = plain(record(body.get("cinema")).get("cinema_name"))
     rows = records(body.get("films"))[:12]
     films = [
-        {"film_id": integer(row.get("film_id")), "name": plain(row.get("film_name")),
-         "times": _times(row)}
+        {
+            "film_id": integer(row.get("film_id")),
+            "name": plain(row.get("film_name")),
+            "times": _times(row),
+        }
         for row in rows
     ]
     told = "; ".join(f"{plain(r.get('film_name'))} {_say_times(_times(r))}" for r in rows[:4])
     return _result(
-        "theater_showtimes", {"theater": name, "date": day.isoformat(), "films": fitting(films)},
-        f"{name} on {spoken_date(day)}: {told}." if films
+        "theater_showtimes",
+        {"theater": name, "date": day.isoformat(), "films": fitting(films)},
+        f"{name} on {spoken_date(day)}: {told}."
+        if films
         else f"No showtimes were found there on {spoken_date(day)}.",
     )
 
@@ -298,8 +367,12 @@ async def get_film_showtimes_near_location(
     told = "; ".join(f"{plain(r.get('cinema_name'))} {_say_times(_times(r))}" for r in rows[:4])
     return _result(
         "film_showtimes",
-        {"film": name, "date": day.isoformat(),
-         "theaters": fitting([{**_cinema(row), "times": _times(row)} for row in rows])},
-        f"{name} on {spoken_date(day)}: {told}." if rows
+        {
+            "film": name,
+            "date": day.isoformat(),
+            "theaters": fitting([{**_cinema(row), "times": _times(row)} for row in rows]),
+        },
+        f"{name} on {spoken_date(day)}: {told}."
+        if rows
         else f"No showing was found nearby on {spoken_date(day)}.",
     )

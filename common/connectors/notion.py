@@ -30,10 +30,50 @@ CONNECTOR = Connector(
         "Add these notes to my Notion journal.",
     ),
     keywords=(
-        "notion", "page", "pages", "wiki", "workspace", "database", "notes", "journal", "roadmap",
-        "document", "knowledge", "write", "append", "notion page", "notion database", "minutes",
-        "template", "templates", "handbook", "policy", "meeting notes", "doc", "docs", "table",
-        "entry", "entries", "board", "write up", "spec", "specs", "company wiki", "project plan",
+        "notion",
+        "page",
+        "pages",
+        "wiki",
+        "workspace",
+        "database",
+        "notes",
+        "journal",
+        "roadmap",
+        "document",
+        "knowledge",
+        "write",
+        "append",
+        "notion page",
+        "notion database",
+        "minutes",
+        "template",
+        "templates",
+        "handbook",
+        "policy",
+        "meeting notes",
+        "doc",
+        "docs",
+        "table",
+        "entry",
+        "entries",
+        "board",
+        "write up",
+        "spec",
+        "specs",
+        "company wiki",
+        "project plan",
+        "checklist",
+        "hiring",
+        "guide",
+        "guidelines",
+        "project",
+        "tracker",
+        "gallery",
+        "subpage",
+        "brainstorm",
+        "okr",
+        "knowledge base",
+        "pull up",
     ),
     hosts=("api.notion.com",),
     auth="oauth",
@@ -60,10 +100,14 @@ class Page(TypedDict):
 
 async def _call(ctx: ToolContext, method: str, path: str, *, json: Any = None) -> dict[str, Any]:
     reply = await ctx.http.request(
-        method, f"{API}{path}", json=json, expect=(400, 404),
+        method,
+        f"{API}{path}",
+        json=json,
+        expect=(400, 404),
         idempotent=method == "GET" or path == "/search",
         headers={
-            "Authorization": f"Bearer {await ctx.access_token()}", "Notion-Version": VERSION,
+            "Authorization": f"Bearer {await ctx.access_token()}",
+            "Notion-Version": VERSION,
         },
     )
     if reply.status == 404:
@@ -94,7 +138,8 @@ def _page(row: dict[str, Any]) -> Page:
     return Page(
         id=text(row.get("id"))[:40],
         title=shorten(next(titles, "") or _words(row.get("title")), 120) or "(no title)",
-        kind=text(row.get("object"))[:20], edited=f"{changed:%Y-%m-%d}" if changed else "",
+        kind=text(row.get("object"))[:20],
+        edited=f"{changed:%Y-%m-%d}" if changed else "",
         url=text(row.get("url"))[:300],
     )
 
@@ -107,21 +152,28 @@ def _blocks(content: str) -> list[dict[str, Any]]:
     """Return a paragraph for each, cut where Notion's limits want it."""
     pieces = [
         part[at : at + 2000]
-        for part in re.split(r"\n\s*\n", content.strip()) if part.strip()
+        for part in re.split(r"\n\s*\n", content.strip())
+        if part.strip()
         for at in range(0, len(part), 2000)
     ]
     if not pieces or len(pieces) > 100:
         raise InvalidInput("content must hold 1 to 100 paragraphs of text.")
     return [
-        {"object": "block", "type": "paragraph",
-         "paragraph": {"rich_text": [{"type": "text", "text": {"content": piece}}]}}
+        {
+            "object": "block",
+            "type": "paragraph",
+            "paragraph": {"rich_text": [{"type": "text", "text": {"content": piece}}]},
+        }
         for piece in pieces
     ]
 
 
 @tool(progress="Searching Notion…")
 async def search_notion(
-    ctx: ToolContext, *, query: str, kind: Literal["page", "data_source"] | None = None,
+    ctx: ToolContext,
+    *,
+    query: str,
+    kind: Literal["page", "data_source"] | None = None,
     limit: Limit = 8,
 ) -> ToolResult:
     """Find pages and databases in the user's Notion by their title.
@@ -132,7 +184,8 @@ async def search_notion(
         limit: How many, 1 to 20.
     """
     search: dict[str, Any] = {
-        "query": query.strip(), "page_size": limit,
+        "query": query.strip(),
+        "page_size": limit,
         "sort": {"direction": "descending", "timestamp": "last_edited_time"},
     }
     if kind:
@@ -140,14 +193,16 @@ async def search_notion(
     body = await _call(ctx, "POST", "/search", json=search)
     pages = [_page(row) for row in records(body.get("results")) if row.get("in_trash") is not True]
     told = "; ".join(
-        page["title"] + (f", edited {spoken_date(day.date())}" if (day := instant(page["edited"]))
-                         else "")
+        page["title"]
+        + (f", edited {spoken_date(day.date())}" if (day := instant(page["edited"])) else "")
         for page in pages[:4]
     )
     return ToolResult(
-        response_type="page_list", data={"query": query, "pages": fitting(pages[:limit])},
-        summary=shorten(f"In Notion: {told}." if told else
-                        f"Notion has no shared page titled {query}.", 480),
+        response_type="page_list",
+        data={"query": query, "pages": fitting(pages[:limit])},
+        summary=shorten(
+            f"In Notion: {told}." if told else f"Notion has no shared page titled {query}.", 480
+        ),
         sources=tuple(_source(page) for page in pages[:5])
         or (Source("Notion", "https://www.notion.so/"),),
         untrusted=True,
@@ -170,10 +225,15 @@ async def read_notion_page(ctx: ToolContext, *, page_id: str) -> ToolResult:
     start = shorten(" ".join(whole.split()), 260)
     return ToolResult(
         response_type="document",
-        data={**page, "markdown": shorten(whole, SHOWN), "characters": len(whole),
-              "cut": len(whole.encode()) > SHOWN or body.get("truncated") is True},
+        data={
+            **page,
+            "markdown": shorten(whole, SHOWN),
+            "characters": len(whole),
+            "cut": len(whole.encode()) > SHOWN or body.get("truncated") is True,
+        },
         summary=f"{page['title']}: {start}" if start else f"{page['title']} is empty.",
-        sources=(_source(page),), untrusted=True,
+        sources=(_source(page),),
+        untrusted=True,
     )
 
 
@@ -190,13 +250,22 @@ async def create_notion_page(
     """
     if not title.strip():
         raise InvalidInput("title must name the page.")
-    made = _page(await _call(ctx, "POST", "/pages", json={
-        "parent": {"type": "page_id", "page_id": _id(parent_page_id)},
-        "properties": {"title": {"title": [{"text": {"content": title.strip()[:2000]}}]}},
-        "children": _blocks(content),
-    }))
+    made = _page(
+        await _call(
+            ctx,
+            "POST",
+            "/pages",
+            json={
+                "parent": {"type": "page_id", "page_id": _id(parent_page_id)},
+                "properties": {"title": {"title": [{"text": {"content": title.strip()[:2000]}}]}},
+                "children": _blocks(content),
+            },
+        )
+    )
     return ToolResult(
-        response_type="document_saved", data=made, summary=f"Made the page {title.strip()[:120]}.",
+        response_type="document_saved",
+        data=made,
+        summary=f"Made the page {title.strip()[:120]}.",
         sources=(_source(made),),
     )
 
@@ -213,7 +282,8 @@ async def append_to_notion_page(ctx: ToolContext, *, page_id: str, content: str)
     blocks = _blocks(content)
     await _call(ctx, "PATCH", f"/blocks/{key}/children", json={"children": blocks})
     return ToolResult(
-        response_type="document_changed", data={"id": key, "paragraphs": len(blocks)},
+        response_type="document_changed",
+        data={"id": key, "paragraphs": len(blocks)},
         summary="Added the text to the page.",
         sources=(Source("Notion", f"https://www.notion.so/{key.replace('-', '')}"),),
     )

@@ -27,10 +27,40 @@ CONNECTOR = Connector(
         "Search the web for note apps.",
     ),
     keywords=(
-        "searxng", "search", "web", "internet", "look up", "find out", "online", "results",
-        "website", "websites", "page", "information", "look", "lookup", "query", "sites", "pages",
-        "research", "best way", "how to", "tutorial", "guide", "rules", "hours", "manual", "who",
+        "searxng",
+        "search",
+        "web",
+        "internet",
+        "look up",
+        "find out",
+        "online",
+        "results",
+        "website",
+        "websites",
+        "page",
+        "information",
+        "look",
+        "lookup",
+        "query",
+        "sites",
+        "pages",
+        "research",
+        "best way",
+        "how to",
+        "tutorial",
+        "guide",
+        "rules",
+        "hours",
+        "manual",
+        "who",
         "answer",
+        "review",
+        "look on",
+        "search for",
+        "forum",
+        "reddit",
+        "any information",
+        "how can",
     ),
     server="SEARXNG_URL",
     auth="key",
@@ -46,11 +76,15 @@ async def _search(ctx: ToolContext, words: str, recency: Recency, limit: int) ->
     base = ctx.secret("SEARXNG_URL").rstrip("/")
     guard = ctx.secrets("SEARXNG_AUTHORIZATION")
     params = {
-        "q": words, "format": "json", "categories": "general",
+        "q": words,
+        "format": "json",
+        "categories": "general",
         "time_range": None if recency == "any" else recency,
     }
     reply = await ctx.http.get(
-        f"{base}/search", params=params, headers={"Authorization": guard} if guard else {},
+        f"{base}/search",
+        params=params,
+        headers={"Authorization": guard} if guard else {},
         expect=(403,),
     )
     if reply.status == 403:
@@ -63,8 +97,12 @@ async def _search(ctx: ToolContext, words: str, recency: Recency, limit: int) ->
     if not isinstance(rows, list) or (not rows and values(body.get("unresponsive_engines"))):
         raise VendorUnavailable("SearXNG's engines do not answer now. Try again later.")
     made = (
-        hit(row.get("title"), text(row.get("url")), row.get("content"),
-            text(row.get("publishedDate"))[:10])
+        hit(
+            row.get("title"),
+            text(row.get("url")),
+            row.get("content"),
+            text(row.get("publishedDate"))[:10],
+        )
         for row in records(rows)
     )
     answers = (plain(record(a).get("answer")) or plain(a) for a in values(body.get("answers")))

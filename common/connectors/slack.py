@@ -43,19 +43,73 @@ CONNECTOR = Connector(
         "Send a Slack message to Dana that I'm running late.",
     ),
     keywords=(
-        "slack", "channel", "channels", "message", "messages", "dm", "direct message", "post",
-        "team", "colleague", "workspace", "thread", "mention", "chat", "announce", "ping", "pinged",
-        "said", "wrote", "write", "tell", "mentions", "mentioned", "posted", "conversation",
-        "reply", "group", "huddle", "emoji", "coworker", "coworkers", "direct messages", "dms",
-        "channel called", "announcement", "discussion", "direct", "teammates",
+        "slack",
+        "channel",
+        "channels",
+        "message",
+        "messages",
+        "dm",
+        "direct message",
+        "post",
+        "team",
+        "colleague",
+        "workspace",
+        "thread",
+        "mention",
+        "chat",
+        "announce",
+        "ping",
+        "pinged",
+        "said",
+        "wrote",
+        "write",
+        "tell",
+        "mentions",
+        "mentioned",
+        "posted",
+        "conversation",
+        "reply",
+        "group",
+        "huddle",
+        "emoji",
+        "coworker",
+        "coworkers",
+        "direct messages",
+        "dms",
+        "channel called",
+        "announcement",
+        "discussion",
+        "direct",
+        "teammates",
+        "write in",
+        "team channel",
+        "told",
+        "channel messages",
+        "unread",
+        "what did",
+        "hashtag",
+        "tell everyone",
+        "notify",
+        "inform",
+        "let everyone",
     ),
     hosts=("slack.com",),
     auth="oauth",
     provider="slack",
     scopes=(
-        "channels:read", "groups:read", "im:read", "im:write", "mpim:read", "channels:history",
-        "groups:history", "im:history", "mpim:history", "users:read", "users:read.email",
-        "chat:write", "search:read",
+        "channels:read",
+        "groups:read",
+        "im:read",
+        "im:write",
+        "mpim:read",
+        "channels:history",
+        "groups:history",
+        "im:history",
+        "mpim:history",
+        "users:read",
+        "users:read.email",
+        "chat:write",
+        "search:read",
     ),
     per_second=2,
     licence="Found messages must not be kept",
@@ -65,7 +119,11 @@ API = "https://slack.com/api/"
 APP = Source("Slack", "https://app.slack.com/client")
 REVOKED = {"not_authed", "invalid_auth", "account_inactive", "token_revoked", "token_expired"}
 MISSING = {
-    "channel_not_found", "user_not_found", "users_not_found", "thread_not_found", "not_in_channel"
+    "channel_not_found",
+    "user_not_found",
+    "users_not_found",
+    "thread_not_found",
+    "not_in_channel",
 }
 
 Limit: TypeAlias = Annotated[int, Meta(ge=1, le=15)]
@@ -83,9 +141,9 @@ class Message(TypedDict):
     url: str
 
 
-async def _call(ctx: ToolContext, method: str, *, json: Any = None, **params: Any) -> (
-    dict[str, Any]
-):
+async def _call(
+    ctx: ToolContext, method: str, *, json: Any = None, **params: Any
+) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {await ctx.access_token()}"}
     if json is None:
         reply = await ctx.http.get(API + method, params=params, headers=headers)
@@ -138,11 +196,12 @@ def _listed(kind: str, messages: list[Message], nothing: str) -> ToolResult:
         for m in messages[:3]
     )
     return ToolResult(
-        response_type=kind, data={"messages": messages},
-        summary=shorten(told, 480) if told else nothing, untrusted=True,
-        sources=tuple(
-            Source(f"Slack, {m['channel']}", m["url"]) for m in messages[:5] if m["url"]
-        ) or (APP,),
+        response_type=kind,
+        data={"messages": messages},
+        summary=shorten(told, 480) if told else nothing,
+        untrusted=True,
+        sources=tuple(Source(f"Slack, {m['channel']}", m["url"]) for m in messages[:5] if m["url"])
+        or (APP,),
     )
 
 
@@ -160,13 +219,19 @@ async def search_slack_messages(ctx: ToolContext, *, query: str, limit: Limit = 
     messages = []
     for row in records(record(body.get("messages")).get("matches"))[:limit]:
         channel = record(row.get("channel"))
-        messages.append(Message(
-            ts=text(row.get("ts")), channel_id=text(channel.get("id")),
-            channel="a direct message" if channel.get("is_im") else f"#{text(channel.get('name'))}",
-            author=text(row.get("username")) or text(row.get("user")) or "someone",
-            time=_time(ctx, row.get("ts")), text=_readable(row.get("text")),
-            url=text(row.get("permalink")),
-        ))
+        messages.append(
+            Message(
+                ts=text(row.get("ts")),
+                channel_id=text(channel.get("id")),
+                channel="a direct message"
+                if channel.get("is_im")
+                else f"#{text(channel.get('name'))}",
+                author=text(row.get("username")) or text(row.get("user")) or "someone",
+                time=_time(ctx, row.get("ts")),
+                text=_readable(row.get("text")),
+                url=text(row.get("permalink")),
+            )
+        )
     return _listed("slack_messages", messages, f"Slack has no message about {query.strip()}.")
 
 
@@ -182,26 +247,35 @@ async def list_slack_channels(ctx: ToolContext, *, name: str | None = None) -> T
     cursor = ""
     for _ in range(5):  # a thousand channels; more are found by their name in a search
         body = await _call(
-            ctx, "conversations.list", types="public_channel,private_channel", limit=200,
-            exclude_archived=True, cursor=cursor or None,
+            ctx,
+            "conversations.list",
+            types="public_channel,private_channel",
+            limit=200,
+            exclude_archived=True,
+            cursor=cursor or None,
         )
         found += records(body.get("channels"))
         cursor = text(record(body.get("response_metadata")).get("next_cursor"))
         if not cursor:
             break
     rows = [
-        {"id": text(row.get("id"))[:20], "name": text(row.get("name"))[:80],
-         "topic": shorten(_readable(record(row.get("topic")).get("value")), 80),
-         "member": row.get("is_member") is True}
+        {
+            "id": text(row.get("id"))[:20],
+            "name": text(row.get("name"))[:80],
+            "topic": shorten(_readable(record(row.get("topic")).get("value")), 80),
+            "member": row.get("is_member") is True,
+        }
         for row in found
         if wanted in text(row.get("name")) and (wanted or row.get("is_member") is True)
     ]
     rows.sort(key=lambda row: (row["name"] != wanted, not row["member"], str(row["name"])))
     told = ", ".join(f"#{row['name']}" for row in rows[:10])
     return ToolResult(
-        response_type="slack_channels", data={"channels": fitting(rows[:25]), "total": len(rows)},
+        response_type="slack_channels",
+        data={"channels": fitting(rows[:25]), "total": len(rows)},
         summary=shorten(f"Slack channels: {told}.", 400) if told else "No such channel in Slack.",
-        sources=(APP,), untrusted=True,
+        sources=(APP,),
+        untrusted=True,
     )
 
 
@@ -225,10 +299,15 @@ async def fetch_slack_messages(
     names = await _names(ctx, [text(row.get("user")) for row in rows])
     messages = [
         Message(
-            ts=text(row.get("ts")), channel_id=channel, channel=channel,
+            ts=text(row.get("ts")),
+            channel_id=channel,
+            channel=channel,
             author=names.get(text(row.get("user")))
-            or text(record(row.get("bot_profile")).get("name")) or "an app",
-            time=_time(ctx, row.get("ts")), text=_readable(row.get("text")), url="",
+            or text(record(row.get("bot_profile")).get("name"))
+            or "an app",
+            time=_time(ctx, row.get("ts")),
+            text=_readable(row.get("text")),
+            url="",
         )
         for row in rows
     ]
@@ -262,7 +341,8 @@ def _person(value: object) -> dict[str, str]:
     return {
         "id": text(row.get("id"))[:20],
         "name": shorten(next(filter(None, map(text, names)), "someone"), 80),
-        "title": shorten(text(profile.get("title")), 80), "email": text(profile.get("email"))[:80],
+        "title": shorten(text(profile.get("title")), 80),
+        "email": text(profile.get("email"))[:80],
         "time_zone": text(row.get("tz"))[:40],
     }
 
@@ -291,11 +371,13 @@ async def find_slack_user(ctx: ToolContext, *, name: str) -> ToolResult:
                 people.append(_person(row))
     told = "; ".join(", ".join(filter(None, (p["name"], p["title"]))) for p in people[:4])
     return ToolResult(
-        response_type="slack_people", data={"people": fitting(people[:10])},
+        response_type="slack_people",
+        data={"people": fitting(people[:10])},
         summary=shorten(
             f"On Slack: {told}." if told else f"Slack knows nobody called {name}.", 400
         ),
-        sources=(APP,), untrusted=True,
+        sources=(APP,),
+        untrusted=True,
     )
 
 
@@ -324,5 +406,6 @@ async def send_slack_message(
     return ToolResult(
         response_type="slack_message_sent",
         data={"channel_id": channel, "ts": text(body.get("ts"))[:40]},
-        summary="The message is posted on Slack.", sources=(APP,),
+        summary="The message is posted on Slack.",
+        sources=(APP,),
     )

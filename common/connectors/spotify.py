@@ -30,13 +30,88 @@ CONNECTOR = Connector(
         "Find the album Kind of Blue.",
     ),
     keywords=(
-        "spotify", "music", "song", "songs", "track", "album", "artist", "playlist", "play",
-        "pause", "skip", "next song", "resume", "podcast", "listen", "listening", "playing", "band",
-        "jazz", "rock", "pop", "classical", "hip-hop", "rap", "country", "indie", "techno", "blues",
-        "soul", "tune", "tunes", "lyrics", "sing", "sings", "singer", "singing", "sung", "volume",
-        "queue", "shuffle", "repeat", "stop", "continue", "next track", "previous", "put on",
-        "turn up", "turn on", "turn off", "something to", "hear", "albums", "artists", "playlists",
-        "radio", "podcasts", "episode", "soundtrack", "workout", "relaxing", "tracks",
+        "spotify",
+        "music",
+        "song",
+        "songs",
+        "track",
+        "album",
+        "artist",
+        "playlist",
+        "play",
+        "pause",
+        "skip",
+        "next song",
+        "resume",
+        "podcast",
+        "listen",
+        "listening",
+        "playing",
+        "band",
+        "jazz",
+        "rock",
+        "pop",
+        "classical",
+        "hip-hop",
+        "rap",
+        "country",
+        "indie",
+        "techno",
+        "soul",
+        "tune",
+        "tunes",
+        "lyrics",
+        "sing",
+        "sings",
+        "singer",
+        "singing",
+        "sung",
+        "volume",
+        "queue",
+        "shuffle",
+        "repeat",
+        "stop",
+        "continue",
+        "next track",
+        "previous",
+        "put on",
+        "turn up",
+        "turn on",
+        "turn off",
+        "something to",
+        "hear",
+        "albums",
+        "artists",
+        "playlists",
+        "radio",
+        "podcasts",
+        "episode",
+        "soundtrack",
+        "workout",
+        "relaxing",
+        "tracks",
+        "louder",
+        "quieter",
+        "mute",
+        "unmute",
+        "favorite",
+        "favourites",
+        "liked",
+        "like this",
+        "musician",
+        "rhythm",
+        "beat",
+        "chill",
+        "party",
+        "remix",
+        "single",
+        "audiobook",
+        "sleep sounds",
+        "start playing",
+        "hear some",
+        "playback",
+        "speaker",
+        "stop playing",
     ),
     hosts=("api.spotify.com",),
     auth="oauth",
@@ -70,7 +145,11 @@ async def _call(
 ) -> dict[str, Any]:
     """Return the answer's object, {} for commands and where nothing is playing."""
     reply = await ctx.http.request(
-        method, f"{API}{path}", params=params, json=json, expect=(400, 403, 404),
+        method,
+        f"{API}{path}",
+        params=params,
+        json=json,
+        expect=(400, 403, 404),
         headers={"Authorization": f"Bearer {await ctx.access_token()}"},
     )
     if reply.status < 300 and (reply.status == 204 or not reply.body):
@@ -84,13 +163,15 @@ async def _call(
         raise RateLimited("The Spotify app's quota is used up. Try again later.")
     if reply.status == 403:
         raise NotAllowed(
-            "Spotify needs Premium for this." if reason == "PREMIUM_REQUIRED"
+            "Spotify needs Premium for this."
+            if reason == "PREMIUM_REQUIRED"
             else "Spotify does not allow this now."
         )
     if reply.status == 404:
         raise NotFound(
             "No Spotify device is awake. Open Spotify on a phone, computer or speaker first."
-            if reason == "NO_ACTIVE_DEVICE" or "/player" in path else "Spotify has no such item."
+            if reason == "NO_ACTIVE_DEVICE" or "/player" in path
+            else "Spotify has no such item."
         )
     if reply.status == 400:
         raise InvalidInput("Spotify did not accept the request. Check the words or the uri.")
@@ -103,7 +184,8 @@ def _item(row: dict[str, Any]) -> Item:
     ]
     names = (text(p.get("name")) or text(p.get("display_name")) for p in people[:3])
     return Item(
-        uri=text(row.get("uri"))[:80], kind=text(row.get("type"))[:20],
+        uri=text(row.get("uri"))[:80],
+        kind=text(row.get("type"))[:20],
         name=shorten(text(row.get("name")), 120) or "(no title)",
         by=shorten(", ".join(filter(None, names)), 120),
         album=shorten(text(record(row.get("album")).get("name")), 120),
@@ -139,9 +221,11 @@ async def search_spotify(
     items = [_item(row) for row in records(record(body[f"{kind}s"]).get("items"))[:limit]]
     told = "; ".join(_say(item) for item in items[:4])
     return ToolResult(
-        response_type="music_list", data={"query": query, "items": items},
+        response_type="music_list",
+        data={"query": query, "items": items},
         summary=shorten(f"On Spotify: {told}." if told else f"Spotify has no {kind} {query}.", 480),
-        sources=_sources(*items[:5]), untrusted=True,
+        sources=_sources(*items[:5]),
+        untrusted=True,
     )
 
 
@@ -161,13 +245,16 @@ async def get_spotify_playback(ctx: ToolContext) -> ToolResult:
     return ToolResult(
         response_type="playback",
         data={
-            "playing": body.get("is_playing") is True, "item": item,
-            "device": text(device.get("name")), "volume_percent": integer(
-                device.get("volume_percent")),
+            "playing": body.get("is_playing") is True,
+            "item": item,
+            "device": text(device.get("name")),
+            "volume_percent": integer(device.get("volume_percent")),
             "progress_s": (integer(body.get("progress_ms")) or 0) // 1000,
             "duration_s": (integer(row.get("duration_ms")) or 0) // 1000,
         },
-        summary=summary, sources=_sources(*([item] if item else [])), untrusted=True,
+        summary=summary,
+        sources=_sources(*([item] if item else [])),
+        untrusted=True,
     )
 
 

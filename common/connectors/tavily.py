@@ -27,10 +27,41 @@ CONNECTOR = Connector(
         "Look up the rules of pickleball.",
     ),
     keywords=(
-        "tavily", "search", "web", "internet", "look up", "find out", "online", "results",
-        "website", "websites", "page", "information", "look", "lookup", "query", "sites", "pages",
-        "research", "best way", "how to", "tutorial", "guide", "rules", "hours", "manual", "who",
-        "answer", "papers",
+        "tavily",
+        "search",
+        "web",
+        "internet",
+        "look up",
+        "find out",
+        "online",
+        "results",
+        "website",
+        "websites",
+        "page",
+        "information",
+        "look",
+        "lookup",
+        "query",
+        "sites",
+        "pages",
+        "research",
+        "best way",
+        "how to",
+        "tutorial",
+        "guide",
+        "rules",
+        "hours",
+        "manual",
+        "who",
+        "answer",
+        "papers",
+        "review",
+        "look on",
+        "search for",
+        "forum",
+        "reddit",
+        "any information",
+        "how can",
     ),
     hosts=("api.tavily.com",),
     capability="web_search",
@@ -46,15 +77,19 @@ WEAK = 0.4
 
 async def _search(ctx: ToolContext, words: str, recency: Recency, limit: int) -> Found:
     key = ctx.secrets("TAVILY_API_KEY")
-    headers = (
-        {"Authorization": f"Bearer {key}"} if key else {"X-Tavily-Access-Mode": "keyless"}
-    )
+    headers = {"Authorization": f"Bearer {key}"} if key else {"X-Tavily-Access-Mode": "keyless"}
     asked: dict[str, Any] = {"query": words, "max_results": limit, "search_depth": "basic"}
     if recency != "any":
         asked["time_range"] = recency
     # Searching changes nothing, so that a retry is safe though it is a POST.
     reply = await ctx.http.request(
-        "POST", API, json=asked, headers=headers, timeout_s=15, idempotent=True, expect=(432, 433),
+        "POST",
+        API,
+        json=asked,
+        headers=headers,
+        timeout_s=15,
+        idempotent=True,
+        expect=(432, 433),
     )
     body = record(reply.json())
     if reply.status >= 400:
@@ -68,8 +103,12 @@ async def _search(ctx: ToolContext, words: str, recency: Recency, limit: int) ->
     rows = records(body["results"])
     strong = [row for row in rows if (number(row.get("score")) or 1.0) >= WEAK]
     made = (
-        hit(row.get("title"), text(row.get("url")), row.get("content"),
-            text(row.get("published_date")))
+        hit(
+            row.get("title"),
+            text(row.get("url")),
+            row.get("content"),
+            text(row.get("published_date")),
+        )
         for row in strong or rows
     )
     return Found([found for found in made if found], plain(body.get("answer")))

@@ -47,14 +47,95 @@ CONNECTOR = Connector(
         "Concerts in Portland next weekend",
     ),
     keywords=(
-        "ticketmaster", "ticket", "tickets", "concert", "concerts", "event", "events", "show",
-        "shows", "band", "artist", "singer", "tour", "gig", "festival", "game", "games", "match",
-        "theater", "musical", "comedy", "comedian", "venue", "arena", "stadium", "live music",
-        "gigs", "live", "playing at", "perform", "performing", "performs", "opera", "ballet",
-        "orchestra", "broadway", "nba", "nfl", "nhl", "mlb", "soccer", "football", "basketball",
-        "baseball", "hockey", "rodeo", "stand-up", "standup", "tours", "touring", "tour dates",
-        "seats", "dates", "headliner", "sold out", "theatre", "play", "plays", "wrestling",
-        "circus", "attractions", "going on",
+        "ticketmaster",
+        "ticket",
+        "tickets",
+        "concert",
+        "concerts",
+        "event",
+        "events",
+        "show",
+        "shows",
+        "band",
+        "artist",
+        "singer",
+        "tour",
+        "gig",
+        "festival",
+        "game",
+        "games",
+        "match",
+        "theater",
+        "musical",
+        "comedy",
+        "comedian",
+        "venue",
+        "arena",
+        "stadium",
+        "live music",
+        "gigs",
+        "live",
+        "playing at",
+        "perform",
+        "performing",
+        "performs",
+        "opera",
+        "ballet",
+        "orchestra",
+        "broadway",
+        "nba",
+        "nfl",
+        "nhl",
+        "mlb",
+        "soccer",
+        "football",
+        "basketball",
+        "baseball",
+        "hockey",
+        "rodeo",
+        "stand-up",
+        "standup",
+        "tours",
+        "touring",
+        "tour dates",
+        "seats",
+        "dates",
+        "headliner",
+        "sold out",
+        "theatre",
+        "play",
+        "plays",
+        "wrestling",
+        "circus",
+        "attractions",
+        "going on",
+        "coming to",
+        "coming",
+        "dj",
+        "rapper",
+        "symphony",
+        "on tour",
+        "front row",
+        "show times",
+        "marathon",
+        "race",
+        "fight",
+        "boxing",
+        "ufc",
+        "monster truck",
+        "see live",
+        "magician",
+        "musicals",
+        "stage",
+        "premier league",
+        "playoffs",
+        "final",
+        "championship",
+        "entertainment",
+        "seats for",
+        "tickets for",
+        "tickets to",
+        "box office",
     ),
     hosts=("app.ticketmaster.com",),
     auth="key",
@@ -66,11 +147,30 @@ CONNECTOR = Connector(
 
 API = "https://app.ticketmaster.com/discovery/v2"
 COUNTRIES = {
-    "united states": "US", "canada": "CA", "united kingdom": "GB", "england": "GB",
-    "scotland": "GB", "ireland": "IE", "germany": "DE", "france": "FR", "spain": "ES",
-    "italy": "IT", "netherlands": "NL", "belgium": "BE", "austria": "AT", "switzerland": "CH",
-    "sweden": "SE", "norway": "NO", "denmark": "DK", "finland": "FI", "poland": "PL",
-    "mexico": "MX", "australia": "AU", "new zealand": "NZ", "turkey": "TR", "czech republic": "CZ",
+    "united states": "US",
+    "canada": "CA",
+    "united kingdom": "GB",
+    "england": "GB",
+    "scotland": "GB",
+    "ireland": "IE",
+    "germany": "DE",
+    "france": "FR",
+    "spain": "ES",
+    "italy": "IT",
+    "netherlands": "NL",
+    "belgium": "BE",
+    "austria": "AT",
+    "switzerland": "CH",
+    "sweden": "SE",
+    "norway": "NO",
+    "denmark": "DK",
+    "finland": "FI",
+    "poland": "PL",
+    "mexico": "MX",
+    "australia": "AU",
+    "new zealand": "NZ",
+    "turkey": "TR",
+    "czech republic": "CZ",
 }
 STATES = {code for code, name in REGIONS.items() if len(code) == 2 and name not in COUNTRIES}
 
@@ -176,22 +276,29 @@ def _event(row: dict[str, Any]) -> Event:
     unset = start.get("timeTBA") is True or start.get("noSpecificTime") is True
     parts = [text(record(kinds.get(part)).get("name")) for part in ("segment", "genre")]
     return Event(
-        id=text(row.get("id")), name=shorten(plain(row.get("name")), 120),
-        date=text(start.get("localDate")), time="" if unset else text(start.get("localTime"))[:5],
+        id=text(row.get("id")),
+        name=shorten(plain(row.get("name")), 120),
+        date=text(start.get("localDate")),
+        time="" if unset else text(start.get("localTime"))[:5],
         time_zone=text(dates.get("timezone")),
         status=text(record(dates.get("status")).get("code")),
         kind=", ".join(part for part in parts if part and part != "Undefined"),
-        venue=text(venue.get("name")), venue_id=text(venue.get("id")), city=_city(venue),
+        venue=text(venue.get("name")),
+        venue_id=text(venue.get("id")),
+        city=_city(venue),
         attraction_ids=[text(a.get("id")) for a in records(inside.get("attractions"))][:4],
-        price_min=number(prices.get("min")), price_max=number(prices.get("max")),
-        currency=text(prices.get("currency")), url=text(row.get("url")),
+        price_min=number(prices.get("min")),
+        price_max=number(prices.get("max")),
+        currency=text(prices.get("currency")),
+        url=text(row.get("url")),
     )
 
 
 def _city(venue: dict[str, Any]) -> str:
     state, country = record(venue.get("state")), record(venue.get("country"))
     parts = (
-        text(record(venue.get("city")).get("name")), text(state.get("stateCode")),
+        text(record(venue.get("city")).get("name")),
+        text(state.get("stateCode")),
         text(country.get("countryCode")),
     )
     return ", ".join(filter(None, parts))
@@ -205,19 +312,21 @@ def _say(event: Event) -> str:
     at = f" at {event['time']}" if event["time"] else ""
     status = event["status"]
     gone = f" ({status})" if status in ("cancelled", "postponed", "rescheduled") else ""
-    return f"{event['name']} {when}{at}" + (
-        f" at {event['venue']}" if event["venue"] else ""
-    ) + gone
+    return (
+        f"{event['name']} {when}{at}" + (f" at {event['venue']}" if event["venue"] else "") + gone
+    )
 
 
-def _result(
-    kind: str, data: Any, summary: str, links: list[tuple[str, str]]
-) -> ToolResult:
-    sources = tuple(Source(f"{name} on Ticketmaster", url) for name, url in links
-                    if url.startswith("https://"))
+def _result(kind: str, data: Any, summary: str, links: list[tuple[str, str]]) -> ToolResult:
+    sources = tuple(
+        Source(f"{name} on Ticketmaster", url) for name, url in links if url.startswith("https://")
+    )
     home = Source("Ticketmaster", "https://www.ticketmaster.com/")
     return ToolResult(
-        response_type=kind, data=data, summary=summary, sources=sources[:5] or (home,),
+        response_type=kind,
+        data=data,
+        summary=summary,
+        sources=sources[:5] or (home,),
         untrusted=True,
     )
 
@@ -230,7 +339,9 @@ async def _events(ctx: ToolContext, limit: int, nothing: str, **params: Any) -> 
     found = fitting(list(unique.values())[:limit])
     told = "; ".join(map(_say, found[:3]))
     return _result(
-        "ticketmaster_events", {"events": found}, f"On Ticketmaster: {told}." if found else nothing,
+        "ticketmaster_events",
+        {"events": found},
+        f"On Ticketmaster: {told}." if found else nothing,
         [(event["name"], event["url"]) for event in found],
     )
 
@@ -259,8 +370,11 @@ async def get_ticketmaster_events_near_location(
     where = location or "nearby"
     nothing = f"Ticketmaster has no {keyword or 'events'} in {location} then."
     return await _events(
-        ctx, limit, nothing if location else nothing.replace(f"in {location}", where),
-        keyword=keyword or None, **_where(ctx, location, radius_miles),
+        ctx,
+        limit,
+        nothing if location else nothing.replace(f"in {location}", where),
+        keyword=keyword or None,
+        **_where(ctx, location, radius_miles),
         **_when(ctx, start_date, end_date),
     )
 
@@ -281,9 +395,14 @@ async def get_ticketmaster_event_details(ctx: ToolContext, *, event_id: str) -> 
         price = f" Tickets from {event['price_min']:,.2f} {event['currency']} without fees."
     return _result(
         "ticketmaster_event",
-        {**event, "on_sale_from": "" if sale.startswith("1900") else sale, "info": info,
-         "seat_map": text(record(row.get("seatmap")).get("staticUrl"))},
-        f"{_say(event)}, {event['city']}.{price}", [(event["name"], event["url"])],
+        {
+            **event,
+            "on_sale_from": "" if sale.startswith("1900") else sale,
+            "info": info,
+            "seat_map": text(record(row.get("seatmap")).get("staticUrl")),
+        },
+        f"{_say(event)}, {event['city']}.{price}",
+        [(event["name"], event["url"])],
     )
 
 
@@ -311,7 +430,8 @@ async def find_ticketmaster_venues_near_location(
     found = fitting([_venue(row) for row in rows][:limit])
     told = "; ".join(f"{venue['name']}, {venue['city']}" for venue in found[:4])
     return _result(
-        "ticketmaster_venues", {"venues": found},
+        "ticketmaster_venues",
+        {"venues": found},
         f"Venues: {told}." if found else "Ticketmaster knows no such venue there.",
         [(text(venue["name"]), text(venue["url"])) for venue in found],
     )
@@ -320,10 +440,14 @@ async def find_ticketmaster_venues_near_location(
 def _venue(row: dict[str, Any]) -> dict[str, Any]:
     place = record(row.get("location"))
     return {
-        "id": text(row.get("id")), "name": text(row.get("name")), "city": _city(row),
+        "id": text(row.get("id")),
+        "name": text(row.get("name")),
+        "city": _city(row),
         "address": text(record(row.get("address")).get("line1")),
-        "postal_code": text(row.get("postalCode")), "time_zone": text(row.get("timezone")),
-        "latitude": number(place.get("latitude")), "longitude": number(place.get("longitude")),
+        "postal_code": text(row.get("postalCode")),
+        "time_zone": text(row.get("timezone")),
+        "latitude": number(place.get("latitude")),
+        "longitude": number(place.get("longitude")),
         "upcoming_events": integer(record(row.get("upcomingEvents")).get("_total")),
         "url": text(row.get("url")),
     }
@@ -340,7 +464,8 @@ async def get_ticketmaster_venue_details(ctx: ToolContext, *, venue_id: str) -> 
     venue, office = _venue(row), record(row.get("boxOfficeInfo"))
     notes = {
         "box_office_phone": office.get("phoneNumberDetail"),
-        "box_office_hours": office.get("openHoursDetail"), "parking": row.get("parkingDetail"),
+        "box_office_hours": office.get("openHoursDetail"),
+        "parking": row.get("parkingDetail"),
         "accessible_seating": row.get("accessibleSeatingDetail"),
         "general": record(row.get("generalInfo")).get("generalRule"),
     }
@@ -368,7 +493,9 @@ async def get_ticketmaster_attractions_by_query(
     rows = await _list(ctx, "attractions", limit, keyword=query.strip())
     found = [
         {
-            "id": text(row.get("id")), "name": text(row.get("name")), "url": text(row.get("url")),
+            "id": text(row.get("id")),
+            "name": text(row.get("name")),
+            "url": text(row.get("url")),
             "kind": _event(row)["kind"],
             "upcoming_events": integer(record(row.get("upcomingEvents")).get("_total")) or 0,
         }
@@ -376,7 +503,8 @@ async def get_ticketmaster_attractions_by_query(
     ]
     told = "; ".join(f"{a['name']} with {a['upcoming_events']} events" for a in found[:4])
     return _result(
-        "ticketmaster_attractions", {"attractions": found},
+        "ticketmaster_attractions",
+        {"attractions": found},
         f"On Ticketmaster: {told}." if found else f"Ticketmaster knows no {query.strip()}.",
         [(text(a["name"]), text(a["url"])) for a in found],
     )
@@ -396,8 +524,12 @@ async def get_ticketmaster_events_by_attraction_id(
     wanted = _id(attraction_id, "get_ticketmaster_attractions_by_query")
     country = country_code.strip().upper() if country_code else None
     return await _events(
-        ctx, limit, "Ticketmaster has no coming events of theirs.", attractionId=wanted,
-        countryCode=country, **_when(ctx, None, None),
+        ctx,
+        limit,
+        "Ticketmaster has no coming events of theirs.",
+        attractionId=wanted,
+        countryCode=country,
+        **_when(ctx, None, None),
     )
 
 
@@ -414,6 +546,10 @@ async def get_ticketmaster_events_by_venue_id(
     """
     wanted = _id(venue_id, "find_ticketmaster_venues_near_location")
     return await _events(
-        ctx, limit, "Ticketmaster has no coming events there.", venueId=wanted,
-        keyword=keyword or None, **_when(ctx, None, None),
+        ctx,
+        limit,
+        "Ticketmaster has no coming events there.",
+        venueId=wanted,
+        keyword=keyword or None,
+        **_when(ctx, None, None),
     )

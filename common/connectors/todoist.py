@@ -39,10 +39,50 @@ CONNECTOR = Connector(
         "Tick off the laundry task.",
     ),
     keywords=(
-        "todoist", "task", "tasks", "to-do", "todo", "to do", "due", "overdue", "priority", "done",
-        "complete", "tick", "remind", "reminder", "project", "errand", "chores", "errands",
-        "checklist", "list", "remember to", "check off", "cross off", "mark", "finish", "finished",
-        "reminders", "my list", "have to", "p1", "label", "postpone", "deadline",
+        "todoist",
+        "task",
+        "tasks",
+        "to-do",
+        "todo",
+        "to do",
+        "due",
+        "overdue",
+        "priority",
+        "done",
+        "complete",
+        "tick",
+        "remind",
+        "reminder",
+        "project",
+        "errand",
+        "chores",
+        "errands",
+        "checklist",
+        "list",
+        "remember to",
+        "check off",
+        "cross off",
+        "mark",
+        "finish",
+        "finished",
+        "reminders",
+        "my list",
+        "have to",
+        "p1",
+        "label",
+        "postpone",
+        "deadline",
+        "laundry",
+        "buy",
+        "clean",
+        "remember",
+        "add it",
+        "on my",
+        "recurring",
+        "inbox",
+        "put",
+        "assignments",
+        "to finish",
     ),
     hosts=("api.todoist.com",),
     auth="oauth",
@@ -109,7 +149,8 @@ def _due(ctx: ToolContext, value: object) -> str:
 def _task(ctx: ToolContext, row: dict[str, Any]) -> Task:
     due = record(row.get("due"))
     return Task(
-        id=text(row.get("id"))[:40], title=shorten(text(row.get("content")), 120) or "(no title)",
+        id=text(row.get("id"))[:40],
+        title=shorten(text(row.get("content")), 120) or "(no title)",
         due=_due(ctx, due.get("date")),
         repeats=shorten(text(due.get("string")), 60) if due.get("is_recurring") is True else "",
         priority=5 - min(4, max(1, integer(row.get("priority")) or 1)),
@@ -129,7 +170,9 @@ def _say(task: Task) -> str:
 def _one(kind: str, task: Task, verb: str) -> ToolResult:
     url = f"https://app.todoist.com/app/task/{task['id']}"
     return ToolResult(
-        response_type=kind, data=task, summary=f"{verb}: {_say(task)}.",
+        response_type=kind,
+        data=task,
+        summary=f"{verb}: {_say(task)}.",
         sources=(Source("Todoist", url),),
     )
 
@@ -154,10 +197,15 @@ async def list_todoist_tasks(
     told = "; ".join(_say(task) for task in shown[:5])
     return ToolResult(
         response_type="task_list",
-        data={"filter": filter, "tasks": shown, "total": len(tasks),
-              "more": bool(body.get("next_cursor")) or len(tasks) > len(shown)},
+        data={
+            "filter": filter,
+            "tasks": shown,
+            "total": len(tasks),
+            "more": bool(body.get("next_cursor")) or len(tasks) > len(shown),
+        },
         summary=shorten(f"To do: {told}." if told else f"No Todoist task for {filter}.", 480),
-        sources=(SOURCE,), untrusted=True,
+        sources=(SOURCE,),
+        untrusted=True,
     )
 
 
@@ -165,7 +213,9 @@ def _change(
     title: str | None, due: str | None, notes: str | None, priority: int | None
 ) -> dict[str, Any]:
     given = {
-        "content": title, "description": notes, "due_string": due,
+        "content": title,
+        "description": notes,
+        "due_string": due,
         "priority": 5 - priority if priority else None,
     }
     return {name: value for name, value in given.items() if value is not None}
@@ -173,7 +223,11 @@ def _change(
 
 @tool(progress="Adding the task…", risk="write")
 async def create_todoist_task(
-    ctx: ToolContext, *, title: str, due: str | None = None, notes: str | None = None,
+    ctx: ToolContext,
+    *,
+    title: str,
+    due: str | None = None,
+    notes: str | None = None,
     priority: Priority | None = None,
 ) -> ToolResult:
     """Add a task to the user's Todoist inbox.
@@ -193,8 +247,13 @@ async def create_todoist_task(
 
 @tool(progress="Changing the task…", risk="write")
 async def update_todoist_task(
-    ctx: ToolContext, *, task_id: str, title: str | None = None, due: str | None = None,
-    notes: str | None = None, priority: Priority | None = None,
+    ctx: ToolContext,
+    *,
+    task_id: str,
+    title: str | None = None,
+    due: str | None = None,
+    notes: str | None = None,
+    priority: Priority | None = None,
 ) -> ToolResult:
     """Change a task in the user's Todoist: its title, date, notes or priority.
 

@@ -44,13 +44,82 @@ CONNECTOR = Connector(
         "What do travellers say about the Harbour Grill?",
     ),
     keywords=(
-        "tripadvisor", "attraction", "attractions", "sights", "sightseeing", "museum", "tour",
-        "things to", "hotel", "restaurant", "travel", "vacation", "holiday", "visit", "tourist",
-        "traveller", "travelers", "review", "reviews", "rating", "see", "landmarks", "landmark",
-        "worth visiting", "worth seeing", "to do", "to see", "places to", "beach", "temple",
-        "castle", "gallery", "museums", "zoo", "hiking", "excursion", "itinerary", "tourists",
-        "travellers", "guide", "must see", "activities", "kids", "family", "day trip", "castles",
+        "tripadvisor",
+        "attraction",
+        "attractions",
+        "sights",
+        "sightseeing",
+        "museum",
+        "tour",
+        "things to",
+        "hotel",
+        "restaurant",
+        "travel",
+        "vacation",
+        "holiday",
+        "visit",
+        "tourist",
+        "traveller",
+        "travelers",
+        "review",
+        "reviews",
+        "rating",
+        "see",
+        "landmarks",
+        "landmark",
+        "worth visiting",
+        "worth seeing",
+        "to do",
+        "to see",
+        "places to",
+        "beach",
+        "temple",
+        "castle",
+        "gallery",
+        "museums",
+        "zoo",
+        "hiking",
+        "excursion",
+        "itinerary",
+        "tourists",
+        "travellers",
+        "guide",
+        "must see",
+        "activities",
+        "kids",
+        "family",
+        "day trip",
+        "castles",
         "beaches",
+        "ideas",
+        "day in",
+        "weekend in",
+        "to visit",
+        "according to",
+        "travellers say",
+        "recommended",
+        "highlights",
+        "hidden gems",
+        "tourism",
+        "historic",
+        "old town",
+        "views",
+        "viewpoint",
+        "national park",
+        "boat",
+        "tours",
+        "wine tasting",
+        "famous",
+        "places",
+        "spend a",
+        "attraction in",
+        "best of",
+        "do in",
+        "we do",
+        "i do",
+        "days in",
+        "sight",
+        "trip to",
     ),
     hosts=("terra.tripadvisor.com",),
     auth="key",
@@ -84,7 +153,9 @@ class Place(TypedDict):
 
 async def _get(ctx: ToolContext, path: str, **params: Any) -> dict[str, Any]:
     reply = await ctx.http.get(
-        f"{API}{path}", params={**params, "version": 1}, expect=(400, 404),
+        f"{API}{path}",
+        params={**params, "version": 1},
+        expect=(400, 404),
         headers={"X-API-Key": ctx.secret("TRIPADVISOR_API_KEY")},
     )
     if reply.status == 404:
@@ -113,9 +184,11 @@ def _place(row: dict[str, Any]) -> Place:
     urls = record(record(row.get("urls")).get("tripadvisor"))
     count = integer(overall.get("count")) or 0
     return Place(
-        id=text(row.get("id")), name=shorten(_said(row.get("names")), 120),
+        id=text(row.get("id")),
+        name=shorten(_said(row.get("names")), 120),
         url=text(urls.get("main")),
-        rating=number(overall.get("rating")) if count else None, review_count=count,
+        rating=number(overall.get("rating")) if count else None,
+        review_count=count,
         rating_image_url=text(overall.get("icon_url")),
         category=text(kinds[0].get("display_name")) if kinds else "",
         address=shorten(_said(row.get("addresses"), "formatted"), 160) or text(row.get("geo")),
@@ -126,8 +199,10 @@ def _place(row: dict[str, Any]) -> Place:
 
 def _say(place: Place) -> str:
     rating = place["rating"]
-    rated = "not rated yet" if rating is None else (
-        f"{rating:g} of 5 from {place['review_count']:,} reviews"
+    rated = (
+        "not rated yet"
+        if rating is None
+        else (f"{rating:g} of 5 from {place['review_count']:,} reviews")
     )
     shut = {"CLOSED": "closed for good", "TEMPORARILY_CLOSED": "closed for now"}
     return ", ".join(filter(None, (place["name"], rated, shut.get(place["status"], ""))))
@@ -146,7 +221,11 @@ def _id(location_id: str) -> str:
 
 @tool(progress="Searching Tripadvisor…")
 async def search_tripadvisor(
-    ctx: ToolContext, *, query: str, location: str | None = None, category: Kind | None = None,
+    ctx: ToolContext,
+    *,
+    query: str,
+    location: str | None = None,
+    category: Kind | None = None,
     limit: Limit = 5,
 ) -> ToolResult:
     """Find hotels, restaurants or attractions on Tripadvisor by name or kind.
@@ -159,18 +238,26 @@ async def search_tripadvisor(
     """
     if not query.strip():
         raise InvalidInput("query must name a place or a kind of place.")
-    rows = _rows(await _get(
-        ctx, "/locations/search", query=query.strip()[:500], geo_name=location,
-        search_type="COMBINED" if location else "NAME", size=limit,
-        category=category.upper() if category else None,
-    ))
+    rows = _rows(
+        await _get(
+            ctx,
+            "/locations/search",
+            query=query.strip()[:500],
+            geo_name=location,
+            search_type="COMBINED" if location else "NAME",
+            size=limit,
+            category=category.upper() if category else None,
+        )
+    )
     places = [_place(record(row.get("location"))) for row in rows[:limit]]
     places = [place for place in places if place["id"] and place["name"]]
     where = f" in {location}" if location else ""
     told = "; ".join(_say(place) for place in places[:3])
     return ToolResult(
-        response_type="place_list", data={"places": fitting(places)},
-        summary=shorten(f"On Tripadvisor{where}: {told}.", 480) if told
+        response_type="place_list",
+        data={"places": fitting(places)},
+        summary=shorten(f"On Tripadvisor{where}: {told}.", 480)
+        if told
         else f"Tripadvisor found no {query.strip()}{where}.",
         sources=tuple(source for place in places[:5] for source in _source(place)),
         untrusted=True,
@@ -194,10 +281,12 @@ async def get_tripadvisor_location_details(ctx: ToolContext, *, location_id: str
     return ToolResult(
         response_type="place_details",
         data={
-            **place, "ranking": rank,
+            **place,
+            "ranking": rank,
             "description": shorten(_said(row.get("descriptions")), 900),
             "opening_hours": [shorten(text(line), 80) for line in values(hours.get("formatted"))][
-                :7],
+                :7
+            ],
             "time_zone": text(hours.get("timezone")),
             "phone": next((text(p.get("value")) for p in records(row.get("phone_numbers"))), ""),
             "website": text(record(row.get("urls")).get("official")),
@@ -210,7 +299,8 @@ async def get_tripadvisor_location_details(ctx: ToolContext, *, location_id: str
             "usual_visit": LENGTHS.get(integer(row.get("recommended_visit_length")) or 0, ""),
         },
         summary=shorten(". ".join(filter(None, parts)), 480).rstrip(".") + ".",
-        sources=_source(place), untrusted=True,
+        sources=_source(place),
+        untrusted=True,
     )
 
 
@@ -228,13 +318,17 @@ async def get_tripadvisor_location_reviews(
     reviews = []
     for row in rows[:limit]:
         published = instant(row.get("publish_ts"))
-        reviews.append({
-            "rating": number(row.get("rating")), "title": shorten(_said(row.get("title")), 120),
-            "text": shorten(_said(row.get("text")), 360),
-            "author": text(record(row.get("user")).get("username")),
-            "published": f"{published:%Y-%m-%d}" if published else "",
-            "trip_type": text(row.get("trip_type")).lower(), "url": text(row.get("url")),
-        })
+        reviews.append(
+            {
+                "rating": number(row.get("rating")),
+                "title": shorten(_said(row.get("title")), 120),
+                "text": shorten(_said(row.get("text")), 360),
+                "author": text(record(row.get("user")).get("username")),
+                "published": f"{published:%Y-%m-%d}" if published else "",
+                "trip_type": text(row.get("trip_type")).lower(),
+                "url": text(row.get("url")),
+            }
+        )
     summary = "Tripadvisor has no recent reviews of this place in English."
     if reviews:
         first = reviews[0]
@@ -245,12 +339,15 @@ async def get_tripadvisor_location_reviews(
             f"{when} gave {first['rating'] or 0:g} of 5: {first['title'] or first['text']}"
         )
     return ToolResult(
-        response_type="place_reviews", data={"location_id": location_id, "reviews": reviews},
+        response_type="place_reviews",
+        data={"location_id": location_id, "reviews": reviews},
         summary=shorten(summary, 480),
         sources=tuple(
-            Source(f"Review by {review['author'] or 'a traveller'} on Tripadvisor",
-                   str(review["url"]))
-            for review in reviews[:5] if review["url"]
+            Source(
+                f"Review by {review['author'] or 'a traveller'} on Tripadvisor", str(review["url"])
+            )
+            for review in reviews[:5]
+            if review["url"]
         ),
         untrusted=True,
     )

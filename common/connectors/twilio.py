@@ -32,11 +32,56 @@ CONNECTOR = Connector(
         "Hang up.",
     ),
     keywords=(
-        "text", "sms", "texting", "text message", "call", "phone", "phone call", "dial", "ring",
-        "hang up", "hangup", "voice message", "goodbye", "mobile", "cell", "texts", "message",
-        "telephone", "number", "ring up", "call up", "calling", "dialing", "voicemail", "speak",
-        "tell them", "end the", "end call", "end this", "this call", "saying", "say goodbye", "bye",
-        "landline", "wake-up", "notify", "off the", "get off",
+        "text",
+        "sms",
+        "texting",
+        "text message",
+        "call",
+        "phone",
+        "phone call",
+        "dial",
+        "ring",
+        "hang up",
+        "hangup",
+        "voice message",
+        "goodbye",
+        "mobile",
+        "cell",
+        "texts",
+        "message",
+        "telephone",
+        "number",
+        "ring up",
+        "call up",
+        "calling",
+        "dialing",
+        "voicemail",
+        "speak",
+        "tell them",
+        "end the",
+        "end call",
+        "end this",
+        "this call",
+        "saying",
+        "say goodbye",
+        "bye",
+        "landline",
+        "wake-up",
+        "notify",
+        "off the",
+        "get off",
+        "give a",
+        "phone me",
+        "text me",
+        "message my",
+        "let know",
+        "inform",
+        "ask her",
+        "ask him",
+        "callback",
+        "call back",
+        "speakerphone",
+        "outside line",
     ),
     hosts=("api.twilio.com",),
     auth="key",
@@ -46,10 +91,19 @@ CONNECTOR = Connector(
 
 API = "https://api.twilio.com/2010-04-01/Accounts"
 SOURCE = Source("Twilio", "https://console.twilio.com/")
-PLAIN = str.maketrans({
-    "‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "...",
-    "\u00a0": " ", "\u202f": " ",
-})
+PLAIN = str.maketrans(
+    {
+        "‘": "'",
+        "’": "'",
+        "“": '"',
+        "”": '"',
+        "–": "-",
+        "—": "-",
+        "…": "...",
+        "\u00a0": " ",
+        "\u202f": " ",
+    }
+)
 NUMBER = {21211, 21214, 21217, 21401, 21421, 21614}
 COUNTRY = {21215, 21408}
 ENDED = {20404, 21220}
@@ -62,7 +116,10 @@ async def _post(ctx: ToolContext, path: str, **form: str) -> tuple[int, dict[str
         form["From"] = ctx.secret("TWILIO_PHONE_NUMBER")
     pair = f"{account}:{ctx.secret('TWILIO_AUTH_TOKEN')}".encode()
     reply = await ctx.http.request(
-        "POST", f"{API}/{account}{path}.json", form=form, expect=(400, 404),
+        "POST",
+        f"{API}/{account}{path}.json",
+        form=form,
+        expect=(400, 404),
         headers={"Authorization": f"Basic {base64.b64encode(pair).decode()}"},
     )
     body = record(reply.json())
@@ -106,7 +163,8 @@ async def send_sms(ctx: ToolContext, *, phone_number: str, message: str) -> Tool
     return ToolResult(
         response_type="sms_sent",
         data={"id": text(body.get("sid"))[:40], "status": text(body.get("status"))[:20]},
-        summary="The text is on its way.", sources=(SOURCE,),
+        summary="The text is on its way.",
+        sources=(SOURCE,),
     )
 
 
@@ -123,14 +181,18 @@ async def place_phone_call(ctx: ToolContext, *, phone_number: str, message: str)
         raise InvalidInput("message must hold 1 to 1000 characters.")
     say = f"<Say>{escape(said)}</Say>"
     code, body = await _post(
-        ctx, "/Calls", To=_number(phone_number),
-        Twiml=f'<Response>{say}<Pause length="1"/>{say}<Hangup/></Response>', TimeLimit="300",
+        ctx,
+        "/Calls",
+        To=_number(phone_number),
+        Twiml=f'<Response>{say}<Pause length="1"/>{say}<Hangup/></Response>',
+        TimeLimit="300",
     )
     _refuse(code)
     return ToolResult(
         response_type="call_placed",
         data={"call_id": text(body.get("sid"))[:40], "status": text(body.get("status"))[:20]},
-        summary="The call is being placed.", sources=(SOURCE,),
+        summary="The call is being placed.",
+        sources=(SOURCE,),
     )
 
 

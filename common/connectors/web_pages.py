@@ -35,11 +35,59 @@ CONNECTOR = Connector(
         "Summarize example.com/report.",
     ),
     keywords=(
-        "page", "website", "webpage", "web page", "article", "url", "link", "site", "read",
-        "summarize", "summary", "fetch", "blog", "post", "https", "says", "tldr", "tl-dr", "gist",
-        "main points", "key points", "text", "extract", "content", "contents", "mention",
-        "mentions", "say", "written", "skim", "scrape", "document", "overview", "story",
-        "paragraph", "reading", "page say", "what does", "http", "faq", "terms",
+        "page",
+        "website",
+        "webpage",
+        "web page",
+        "article",
+        "url",
+        "link",
+        "site",
+        "read",
+        "summarize",
+        "summary",
+        "fetch",
+        "blog",
+        "post",
+        "https",
+        "says",
+        "tldr",
+        "tl-dr",
+        "gist",
+        "main points",
+        "key points",
+        "text",
+        "extract",
+        "content",
+        "contents",
+        "mention",
+        "mentions",
+        "say",
+        "written",
+        "skim",
+        "scrape",
+        "document",
+        "overview",
+        "story",
+        "paragraph",
+        "reading",
+        "page say",
+        "what does",
+        "http",
+        "faq",
+        "terms",
+        "takeaways",
+        "what are",
+        "details on",
+        "main idea",
+        "this url",
+        "this site",
+        "content of",
+        "translate",
+        "transcribe",
+        "look at",
+        "check out",
+        "through",
     ),
     hosts=("api.cloudflare.com",),
     public_web=True,
@@ -96,8 +144,10 @@ async def fetch_website(ctx: ToolContext, *, url: str, part: Part = 1) -> ToolRe
 def _address(url: str) -> str:
     """Return the address with its scheme; people leave it out."""
     bare = url.strip()
-    return bare if "://" in bare or not re.match(r"[\w-]+(\.[\w-]+)+(/|$)", bare) else (
-        f"https://{bare}"
+    return (
+        bare
+        if "://" in bare or not re.match(r"[\w-]+(\.[\w-]+)+(/|$)", bare)
+        else (f"https://{bare}")
     )
 
 
@@ -129,7 +179,9 @@ def _extract(html: str, url: str) -> Page:
     if len(content) < THIN and SHELL.search(html):
         content = ""
     return Page(
-        content, title=shorten(text(found.title), 200), site=text(found.sitename),
+        content,
+        title=shorten(text(found.title), 200),
+        site=text(found.sitename),
         published=text(found.date),
     )
 
@@ -141,7 +193,9 @@ async def _rendered(ctx: ToolContext, url: str, page: Page) -> Page:
         return page
     try:
         body = await ctx.http.post_json(
-            RENDER.format(account), json={"url": url}, timeout_s=35,
+            RENDER.format(account),
+            json={"url": url},
+            timeout_s=35,
             headers={"Authorization": f"Bearer {token}"},
         )
     except OdaiError:
@@ -174,8 +228,13 @@ def _result(url: str, page: Page, part: int) -> ToolResult:
     return ToolResult(
         response_type="website_content",
         data={
-            "url": url if len(url) < 400 else "", "title": page.title, "site": page.site,
-            "published": page.published, "part": part, "parts": len(parts), "content": content,
+            "url": url if len(url) < 400 else "",
+            "title": page.title,
+            "site": page.site,
+            "published": page.published,
+            "part": part,
+            "parts": len(parts),
+            "content": content,
         },
         summary=f"{name}: {start}{rest}",
         sources=source,

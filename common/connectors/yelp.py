@@ -32,16 +32,124 @@ CONNECTOR = Connector(
         "Find ramen in Portland.",
     ),
     keywords=(
-        "yelp", "restaurant", "restaurants", "eat", "dinner", "lunch", "breakfast", "brunch",
-        "cafe", "coffee", "bar", "food", "pizza", "sushi", "ramen", "bakery", "nearby", "near",
-        "plumber", "dentist", "salon", "mechanic", "shop", "business", "businesses", "review",
-        "reviews", "rating", "rated", "place to", "good place", "takeout", "takeaway", "delivery",
-        "bakeries", "cafes", "bars", "pub", "pubs", "brewery", "tacos", "burger", "burgers",
-        "tapas", "steak", "seafood", "barbecue", "vegan", "vegetarian", "thai", "indian", "chinese",
-        "italian", "mexican", "korean", "electrician", "florist", "hairdresser", "barber",
-        "haircut", "nail", "spa", "massage", "gym", "vet", "locksmith", "handyman", "cleaner",
-        "laundry", "tailor", "garage", "contractor", "lawyer", "open now", "near me", "around here",
-        "close by", "stars", "hungry", "grab", "bite", "drinks",
+        "yelp",
+        "restaurant",
+        "restaurants",
+        "eat",
+        "dinner",
+        "lunch",
+        "breakfast",
+        "brunch",
+        "cafe",
+        "coffee",
+        "bar",
+        "food",
+        "pizza",
+        "sushi",
+        "ramen",
+        "bakery",
+        "nearby",
+        "near",
+        "plumber",
+        "dentist",
+        "salon",
+        "mechanic",
+        "shop",
+        "business",
+        "businesses",
+        "review",
+        "reviews",
+        "rating",
+        "rated",
+        "place to",
+        "good place",
+        "takeout",
+        "takeaway",
+        "delivery",
+        "bakeries",
+        "cafes",
+        "bars",
+        "pub",
+        "pubs",
+        "brewery",
+        "tacos",
+        "burger",
+        "burgers",
+        "tapas",
+        "steak",
+        "seafood",
+        "barbecue",
+        "vegan",
+        "vegetarian",
+        "thai",
+        "indian",
+        "chinese",
+        "italian",
+        "mexican",
+        "korean",
+        "electrician",
+        "florist",
+        "hairdresser",
+        "barber",
+        "haircut",
+        "nail",
+        "spa",
+        "massage",
+        "gym",
+        "vet",
+        "locksmith",
+        "handyman",
+        "cleaner",
+        "laundry",
+        "tailor",
+        "garage",
+        "contractor",
+        "lawyer",
+        "open now",
+        "near me",
+        "around here",
+        "close by",
+        "stars",
+        "hungry",
+        "grab",
+        "bite",
+        "drinks",
+        "fix",
+        "repair",
+        "sink",
+        "roof",
+        "roofer",
+        "leak",
+        "clean",
+        "cleaners",
+        "painter",
+        "mover",
+        "movers",
+        "carpenter",
+        "babysitter",
+        "dog",
+        "groomer",
+        "tattoo",
+        "photographer",
+        "wedding",
+        "car wash",
+        "gas station",
+        "pharmacy",
+        "supermarket",
+        "bookstore",
+        "hardware store",
+        "ice cream",
+        "dessert",
+        "noodles",
+        "curry",
+        "diner",
+        "wine",
+        "beer",
+        "cocktails",
+        "rooftop",
+        "who can",
+        "recommend",
+        "local",
     ),
     hosts=("api.yelp.com",),
     auth="key",
@@ -93,12 +201,16 @@ def _business(row: dict[str, Any]) -> Business:
     place, rating = record(row.get("location")), number(row.get("rating"))
     reviews = integer(row.get("review_count")) or 0
     return Business(
-        id=text(row.get("id")), name=text(row.get("name")), url=text(row.get("url")),
-        rating_on_yelp=rating if reviews else None, review_count=reviews,
+        id=text(row.get("id")),
+        name=text(row.get("name")),
+        url=text(row.get("url")),
+        rating_on_yelp=rating if reviews else None,
+        review_count=reviews,
         price=text(row.get("price")),
         categories=[text(item.get("title")) for item in records(row.get("categories"))][:4],
         address=", ".join(filter(None, map(text, values(place.get("display_address"))))),
-        phone=text(row.get("display_phone")), distance_m=integer(row.get("distance")),
+        phone=text(row.get("display_phone")),
+        distance_m=integer(row.get("distance")),
         closed_for_good=row.get("is_closed") is True,
     )
 
@@ -106,8 +218,10 @@ def _business(row: dict[str, Any]) -> Business:
 def _say(business: Business) -> str:
     street = business["address"].partition(",")[0]
     rating = business["rating_on_yelp"]
-    rated = "not rated yet" if rating is None else (
-        f"{rating:g} stars from {business['review_count']} reviews"
+    rated = (
+        "not rated yet"
+        if rating is None
+        else (f"{rating:g} stars from {business['review_count']} reviews")
     )
     closed = "closed for good" if business["closed_for_good"] else ""
     return ", ".join(filter(None, (business["name"], street, rated, closed)))
@@ -138,13 +252,21 @@ async def search_businesses_at_yelp(
     """
     levels = ",".join(str(level) for level in range(1, price + 1)) if price else None
     status, body = await _get(
-        ctx, "/businesses/search", term=term, limit=limit, sort_by=sort_by, radius=radius_m,
-        price=levels, open_now=open_now or None, **_near(ctx, location),
+        ctx,
+        "/businesses/search",
+        term=term,
+        limit=limit,
+        sort_by=sort_by,
+        radius=radius_m,
+        price=levels,
+        open_now=open_now or None,
+        **_near(ctx, location),
     )
     if status >= 400:
         raise InvalidInput(
             "Yelp does not know that location. Give a city with state or country."
-            if "LOCATION" in _code(body) else "Yelp did not accept this search. Change its terms."
+            if "LOCATION" in _code(body)
+            else "Yelp did not accept this search. Change its terms."
         )
     if "businesses" not in body:
         raise VendorUnavailable("Yelp sent no result. Try again later.")
@@ -155,9 +277,7 @@ async def search_businesses_at_yelp(
         response_type="business_list",
         data={"businesses": found, "total": integer(body.get("total")) or len(found)},
         summary=f"On Yelp{where}: {told}." if found else f"Yelp found no {term}{where}.",
-        sources=tuple(
-            Source(f"{b['name']} on Yelp", b["url"]) for b in found[:5] if b["url"]
-        ),
+        sources=tuple(Source(f"{b['name']} on Yelp", b["url"]) for b in found[:5] if b["url"]),
         untrusted=True,
     )
 
@@ -192,9 +312,11 @@ async def get_business_reviews_at_yelp(ctx: ToolContext, *, business_id: str) ->
         raise VendorUnavailable("Yelp sent no reviews. Try again later.")
     reviews = [
         {
-            "rating": number(row.get("rating")), "text": shorten(text(row.get("text")), 400),
+            "rating": number(row.get("rating")),
+            "text": shorten(text(row.get("text")), 400),
             "author": text(record(row.get("user")).get("name")),
-            "written": text(row.get("time_created"))[:10], "url": text(row.get("url")),
+            "written": text(row.get("time_created"))[:10],
+            "url": text(row.get("url")),
         }
         for row in records(body.get("reviews"))[:3]
     ]
@@ -212,7 +334,8 @@ async def get_business_reviews_at_yelp(ctx: ToolContext, *, business_id: str) ->
         summary=summary,
         sources=tuple(
             Source(f"Review by {review['author']} on Yelp", str(review["url"]))
-            for review in reviews if review["url"]
+            for review in reviews
+            if review["url"]
         ),
         untrusted=True,
     )

@@ -126,7 +126,7 @@ def fill(
             value = (
                 _said(parameter, clause)
                 if parameter.kind == "choice"
-                else found_here and _use(filled, found_here[0], found_here[0].value) or None
+                else (found_here and _use(filled, found_here[0], found_here[0].value)) or None
             )
         else:
             value = _take(parameter, todo, clause, found, filled, knows, spec.name.split("_"))
@@ -354,7 +354,8 @@ _THINGS = frozenset(
 _MAKING = re.compile(
     r"\A\W*(?:(?:please|can you|could you|i (?:want|need)(?: you)? to|new|also)\W+)*"
     r"(?:(?:add|create|make|put|schedule|book|set up|plan|open|file|start|save|block|write|send|"
-    r"remind me to|remind me about|remind me|remember to|note)\b\s*)?(?:me\s+)?(?:an?\s+|the\s+|new\s+)*",
+    r"remind me to|remind me about|remind me|remember to|note)\b\s*)?"
+    r"(?:me\s+)?(?:an?\s+|the\s+|new\s+)*",
     re.IGNORECASE,
 )
 _ABOUT_IT = re.compile(
@@ -390,7 +391,8 @@ _FRAME = re.compile(
     r"\A\W*(?:(?:please|hey|ok(?:ay)?|so|and|also|then|can you|could you|would you|will you|"
     r"i(?:'d| would) like"
     r"(?: you)? to|i (?:want|need)(?: you)?(?: to)?|help me|let's|do you know|i'm looking for)\W+)*"
-    r"(?:how (?:tall|old|big|large|long|high|deep|far|fast|heavy|wide|hot|cold) (?:is|are|was|were)\b"
+    r"(?:how (?:tall|old|big|large|long|high|deep|far|fast|heavy|wide|hot|cold) "
+    r"(?:is|are|was|were)\b"
     r"|(?:what|who|where|when|why|how|which)(?:'s|’s| (?:is|was|are|were|does|did|do|can))?"
     r"|is there|are there|tell|show|give|get|find|search|look|fetch|read|list|google|explain|define"
     r"|describe|play|open|research|check)?(?:\s+(?:me|us))?(?:\s+(?:up|out))?"

@@ -48,7 +48,8 @@ _ASKS = re.compile(
 _ACTS = re.compile(
     r"\W*(?:please |can you |could you |i (?:want|need)(?: you)? to )*(?:add|book|reserve|cancel|"
     r"delete|remove|save|write|draft|comment|email|message|send|post|create|schedule|order|set|turn|pay|transfer|subscribe|unsubscribe|"
-    r"put|new [\w-]+(?: [\w-]+)?:|rent|rename|move|invite|reply|call|text|dial|sell|complete|tick|mark|archive|hire|remind)(?!\w)",
+    r"put|new [\w-]+(?: [\w-]+)?:|rent|rename|move|invite|reply|call|text|dial|"
+    r"sell|complete|tick|mark|archive|hire|remind)(?!\w)",
     re.IGNORECASE,
 )
 # Said of anything: they tell nothing of what is meant.
@@ -266,7 +267,9 @@ class Planner:
             knows=lambda word: self._ranker.knows(spec.name, word),
             acts=self._registry.tool(spec.name).risk != "read",
         )
-        fit = score * (0.75 if self._vague(spec, filled) else 1)
+        # A title may well be in the service's own words: "add buy milk to my tasks".
+        reads = self._registry.tool(spec.name).risk == "read"
+        fit = score * (0.75 if reads and self._vague(spec, filled) else 1)
         for missing in filled.missing:
             fit *= 0.35 if missing.kind in arguments.UNASKABLE else 0.8
         # A tool that has no use for a date that was given is the wrong one of its connector.

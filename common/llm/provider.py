@@ -29,9 +29,7 @@ def open_model(settings: Settings, registry: Registry, clock: Clock) -> Model:
     Either way its `get_response` tells the context's `Sink` and raises our own errors.
     """
     if settings.offline:
-        planner = OfflinePlanner(
-            registry, clock=clock, chunk_delay_s=_PACE, secret=settings.secret
-        )
+        planner = OfflinePlanner(registry, clock=clock, chunk_delay_s=_PACE, secret=settings.secret)
         return RelayModel(planner)
     return EndpointModel(settings)
 

@@ -81,7 +81,8 @@ _BEYOND = tuple(
         # to chat
         r"(?:who|what) am i\W*\Z|(?:what|who)(?:'s| is) my name\b",
         r"(?:how are you|how're you|how(?:'s| is) it going|what's up|sup|how do you feel)\b",
-        r"(?:what|who) (?:do|would) you (?:think|like|prefer|want|recommend|suggest|feel|love|hate)\b",
+        r"(?:what|who) (?:do|would) you (?:think|like|prefer|want|recommend|suggest|feel|"
+        r"love|hate)\b",
         r"(?:do|are|would|have|did) you (?:like|love|feel|think|believe|dream|happy|sad|alive|"
         r"conscious|sentient|ever|sleep|married|hungry|tired)\b",
         r"i(?:'m| am) (?:bored|sad|happy|lonely|tired|sick|angry|hungry|in love|stressed)\W*\Z",
@@ -94,8 +95,10 @@ _BEYOND = tuple(
         r"(?:turn|switch|dim)\b.*\b(?:lights?|lamps?|heating|thermostat|tv|oven|fan)\b",
         r"(?:pay|transfer|wire|donate|rent|hire|subscribe|unsubscribe)\b|"
         r"(?:cancel|delete|close) my [\w ]*(?:account|membership|subscription)\b",
-        r"(?:flip|toss) a coin\b|roll (?:a|the|two|some) (?:die|dice)\b|pick a (?:random )?number\b",
-        r"(?:what(?:'s| is)|tell me) (?:the )?(?:time|date|day)(?: is it| now)?\W*\Z|what (?:time|day|date)"
+        r"(?:flip|toss) a coin\b|roll (?:a|the|two|some) (?:die|dice)\b|"
+        r"pick a (?:random )?number\b",
+        r"(?:what(?:'s| is)|tell me) (?:the )?(?:time|date|day)(?: is it| now)?\W*\Z|"
+        r"what (?:time|day|date)"
         r" is it(?: now| today| right now)?\W*\Z",
     )
 )

@@ -147,8 +147,12 @@ def _conversion(
     return ToolResult(
         response_type="currency_conversion",
         data={
-            "from_currency": base, "to_currency": quote, "amount": f"{given:f}",
-            "converted_amount": converted, "rate": f"{rate:f}", "rate_date": published.isoformat(),
+            "from_currency": base,
+            "to_currency": quote,
+            "amount": f"{given:f}",
+            "converted_amount": converted,
+            "rate": f"{rate:f}",
+            "rate_date": published.isoformat(),
             "note": vendor.note,
         },
         summary=f"{given:,f} {base} is {Decimal(converted):,f} {quote} at the {vendor.kind} "

@@ -27,7 +27,8 @@ class Connector:
     first, the keyless ones last. `provider` names whose account `auth="oauth"` links ("slack").
     `server` is the setting with the address of the operator's own server, where there is no
     vendor; `personal` says that the key opens one person's own account (a broker's, say), so that
-    only the operator's own user may use it in production; `public_web` lets the tools fetch pages that users name, through the guard.
+    only the operator's own user may use it in production; `public_web` lets the tools fetch pages
+    that users name, through the guard.
     """
 
     name: str

@@ -86,14 +86,22 @@ def currency_code(value: str) -> str:
 
 
 def leg(
-    *, flight: object, airline: object, origin: object, departs: object, destination: object,
+    *,
+    flight: object,
+    airline: object,
+    origin: object,
+    departs: object,
+    destination: object,
     arrives: object,
 ) -> Leg:
     """Make a leg of whatever a vendor sends; "2027-03-04 07:25" is a time as well."""
     return Leg(
-        flight=shorten(text(flight), 12), airline=shorten(text(airline), 40),
-        origin=text(origin)[:4], departs=text(departs).replace(" ", "T")[:16],
-        destination=text(destination)[:4], arrives=text(arrives).replace(" ", "T")[:16],
+        flight=shorten(text(flight), 12),
+        airline=shorten(text(airline), 40),
+        origin=text(origin)[:4],
+        departs=text(departs).replace(" ", "T")[:16],
+        destination=text(destination)[:4],
+        arrives=text(arrives).replace(" ", "T")[:16],
     )
 
 
@@ -109,7 +117,12 @@ def minutes(duration: object) -> int | None:
 
 
 def flight_result(
-    trip: Trip, offers: Iterable[Offer], *, provider: str, source: Source, remark: str = "",
+    trip: Trip,
+    offers: Iterable[Offer],
+    *,
+    provider: str,
+    source: Source,
+    remark: str = "",
     **more: Any,
 ) -> ToolResult:
     """Show the offers, the cheapest first; `remark` is said after them, `more` joins the data."""
@@ -120,18 +133,27 @@ def flight_result(
         used = sum(len(o["legs"]) + len(o["return_legs"]) for o in [*shown, offer])
         if shown and used > _LEGS:
             break
-        shown.append({
-            **offer, "legs": offer["legs"][:6], "return_legs": offer["return_legs"][:6],
-        })
+        shown.append(
+            {
+                **offer,
+                "legs": offer["legs"][:6],
+                "return_legs": offer["return_legs"][:6],
+            }
+        )
     return ToolResult(
         response_type="flight_offers",
         data={
-            "provider": provider, "origin": trip.origin, "destination": trip.destination,
+            "provider": provider,
+            "origin": trip.origin,
+            "destination": trip.destination,
             "departure_date": trip.leave.isoformat(),
-            "return_date": trip.home.isoformat() if trip.home else "", "offers": shown,
-            "note": "Times are local to each airport; prices are for all travellers.", **more,
+            "return_date": trip.home.isoformat() if trip.home else "",
+            "offers": shown,
+            "note": "Times are local to each airport; prices are for all travellers.",
+            **more,
         },
-        summary=shorten(f"Flights {trip.spoken}: {told}{remark}.", 480) if told
+        summary=shorten(f"Flights {trip.spoken}: {told}{remark}.", 480)
+        if told
         else f"{provider} has no flights {trip.spoken}.",
         sources=(source,),
     )

@@ -76,11 +76,16 @@ def hotel_result(
     return ToolResult(
         response_type="hotel_prices",
         data={
-            "provider": provider, "location": stay.place, "nights": stay.nights,
-            "check_in_date": stay.arrive.isoformat(), "check_out_date": stay.leave.isoformat(),
-            "hotels": every[:6], **more,
+            "provider": provider,
+            "location": stay.place,
+            "nights": stay.nights,
+            "check_in_date": stay.arrive.isoformat(),
+            "check_out_date": stay.leave.isoformat(),
+            "hotels": every[:6],
+            **more,
         },
-        summary=shorten(f"Hotels {stay.spoken}: {told}.", 480) if told
+        summary=shorten(f"Hotels {stay.spoken}: {told}.", 480)
+        if told
         else shorten(f"No hotel was found {stay.spoken}", 480) + ".",
         sources=(source,),
     )

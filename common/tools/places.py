@@ -20,19 +20,26 @@ from common.tools.declare import Source, ToolResult
 DOMINANCE = 3
 
 # Place searches know "Massachusetts" where people write "MA".
-REGIONS: dict[str, str] = dict(re.findall(r"(\w+)=([^|]+)", (
-    "al=alabama|ak=alaska|az=arizona|ar=arkansas|ca=california|co=colorado|ct=connecticut|"
-    "de=delaware|dc=district of columbia|fl=florida|ga=georgia|hi=hawaii|id=idaho|il=illinois|"
-    "in=indiana|ia=iowa|ks=kansas|ky=kentucky|la=louisiana|me=maine|md=maryland|"
-    "ma=massachusetts|mi=michigan|mn=minnesota|ms=mississippi|mo=missouri|mt=montana|ne=nebraska|"
-    "nv=nevada|nh=new hampshire|nj=new jersey|nm=new mexico|ny=new york|nc=north carolina|"
-    "nd=north dakota|oh=ohio|ok=oklahoma|or=oregon|pa=pennsylvania|ri=rhode island|"
-    "sc=south carolina|sd=south dakota|tn=tennessee|tx=texas|ut=utah|vt=vermont|va=virginia|"
-    "wa=washington|wv=west virginia|wi=wisconsin|wy=wyoming|ab=alberta|bc=british columbia|"
-    "mb=manitoba|nb=new brunswick|nl=newfoundland and labrador|ns=nova scotia|on=ontario|"
-    "pe=prince edward island|qc=quebec|sk=saskatchewan|uk=united kingdom|usa=united states|"
-    "us=united states|uae=united arab emirates|holland=netherlands|nsw=new south wales"
-)))
+REGIONS: dict[str, str] = dict(
+    re.findall(
+        r"(\w+)=([^|]+)",
+        (
+            "al=alabama|ak=alaska|az=arizona|ar=arkansas|ca=california|co=colorado|ct=connecticut|"
+            "de=delaware|dc=district of columbia|fl=florida|ga=georgia|hi=hawaii|id=idaho|"
+            "il=illinois|"
+            "in=indiana|ia=iowa|ks=kansas|ky=kentucky|la=louisiana|me=maine|md=maryland|"
+            "ma=massachusetts|mi=michigan|mn=minnesota|ms=mississippi|mo=missouri|mt=montana|ne=nebraska|"
+            "nv=nevada|nh=new hampshire|nj=new jersey|nm=new mexico|ny=new york|nc=north carolina|"
+            "nd=north dakota|oh=ohio|ok=oklahoma|or=oregon|pa=pennsylvania|ri=rhode island|"
+            "sc=south carolina|sd=south dakota|tn=tennessee|tx=texas|ut=utah|vt=vermont|"
+            "va=virginia|"
+            "wa=washington|wv=west virginia|wi=wisconsin|wy=wyoming|ab=alberta|bc=british columbia|"
+            "mb=manitoba|nb=new brunswick|nl=newfoundland and labrador|ns=nova scotia|on=ontario|"
+            "pe=prince edward island|qc=quebec|sk=saskatchewan|uk=united kingdom|usa=united states|"
+            "us=united states|uae=united arab emirates|holland=netherlands|nsw=new south wales"
+        ),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +73,9 @@ def device_place(ctx: ToolContext) -> Place:
     if ctx.location is None:
         raise InvalidInput("Which place? Name a city, or share the device's location.")
     return Place(
-        name="your location", latitude=ctx.location.latitude, longitude=ctx.location.longitude,
+        name="your location",
+        latitude=ctx.location.latitude,
+        longitude=ctx.location.longitude,
         time_zone=ctx.timezone,
     )
 
@@ -109,8 +118,11 @@ async def find_place(
 
 def _shown(place: Place) -> dict[str, object]:
     return {
-        "name": place.name, "latitude": place.latitude, "longitude": place.longitude,
-        "time_zone": place.time_zone, "population": place.population,
+        "name": place.name,
+        "latitude": place.latitude,
+        "longitude": place.longitude,
+        "time_zone": place.time_zone,
+        "population": place.population,
     }
 
 

@@ -20,12 +20,13 @@ from itertools import pairwise
 
 from common.tools.declare import Tool
 from common.tools.registry import Entry, Registry
-from common.tools.shapes import CAPITALS, STOP, WORD, features, opening, stem, stems
+from common.tools.shapes import CAPITALS, STOP, WORD, features, opening, stem, stems, vocabulary
 
 # A shape a sentence may hold, and the words in a parameter's name that say a tool takes it.
 _TAKES = {
     "#currency": {"currency"},
     "#pair": {"from_currency", "to_currency", "currency_pair"},
+    "#budget": {"min_price", "max_price"},
     "#ticker": {"ticker", "symbol"},
     "#cashtag": {"ticker", "symbol"},
     "#asin": {"asin"},
@@ -36,6 +37,8 @@ _TAKES = {
     "#flight": {"flight"},
     "#tracking": {"tracking"},
     "#airport": {"airport", "iata", "origin"},
+    "#route": {"destination"},
+    "#channel": {"channel"},
     "#zip": {"zip", "postal"},
     "#place": {"location", "city", "place"},
     "#question": {"query", "title", "topic"},
@@ -55,6 +58,17 @@ _WEIGHTS = {
     "peers": 0.8,
 }
 _CHOSEN = ("name", "keywords", "examples", "description")
+# Words said of anything tell little.
+_COMMON = frozenset(
+    map(
+        stem,
+        vocabulary(
+            "year month week place number name people person thing work look money home right next "
+            "last first good best little any"
+        ),
+    )
+)
+_FAINT = 0.45
 _SATURATION = 1.2
 _LENGTH = 0.35
 # Small registries must not inflate how rare a word looks: thresholds would shift with their size.
@@ -107,7 +121,7 @@ class Ranker:
 
     def rank(self, text: str, *, limit: int | None = None) -> list[Ranked]:
         """Return every connector, best first; among equals by the manifests' `rank`."""
-        scores = self._connectors.scores(self._query(text))
+        scores = self._called(self._connectors.scores(self._query(text)), text)
         entries = self._registry.entries
         ranked = [Ranked(slug, _squash(scores[slug])) for slug in entries]
         ranked.sort(key=lambda r: (-r.score, entries[r.slug].connector.rank))
@@ -118,7 +132,8 @@ class Ranker:
     ) -> list[tuple[str, float]]:
         """Return tool names with scores 0..1, best first; of `among` only, where that is given."""
         query = self._query(text)
-        tools, connectors = self._tools.scores(query), self._connectors.scores(query)
+        tools = self._tools.scores(query)
+        connectors = self._called(self._connectors.scores(query), text)
         found = []
         for name, tool in self._registry.tools.items():
             if among is not None and name not in among:
@@ -144,11 +159,22 @@ class Ranker:
         holders = self._connectors.holders(word)
         return len(holders) == 1 and word in self._names[min(holders)]
 
+    def _called(self, scores: dict[str, float], text: str) -> dict[str, float]:
+        """Raise the services whose name of several words is said in full: "Google Tasks"."""
+        said = " ".join(word.lower() for word in WORD.findall(text))
+        for slug, entry in self._registry.entries.items():
+            name = entry.connector.name.lower()
+            if " " in name and f" {name} " in f" {said} ":
+                scores[slug] += _HALF
+        return scores
+
     def _query(self, text: str) -> dict[str, float]:
         query: dict[str, float] = defaultdict(float)
-        words = [self._fuzzy.nearest(word) for word in stems(text)]
+        # Capitals are a code or a name: "GOOG" is no mistyped "Google".
+        codes = {stem(code) for code in CAPITALS.findall(text)} if not text.isupper() else set()
+        words = [(w, 1.0) if w in codes else self._fuzzy.nearest(w) for w in stems(text)]
         for word, sure in words:
-            query[word] = max(query[word], sure)
+            query[word] = max(query[word], sure * (_FAINT if word in _COMMON else 1))
         for pair in _pairs([word for word, _ in words]):
             query[pair] = 0.6
         for word, sure in words:
@@ -158,7 +184,7 @@ class Ranker:
         for shape in features(text):
             query[shape] = 0.6 if shape in _VAGUE else 1.4
         for phrase in _phrases(text):
-            query[phrase] = 1.0
+            query[phrase] = 0.7
         return query
 
 

@@ -181,7 +181,15 @@ ACRONYMS = frozenset(
         "DVD EST PST CST MST GMT UTC ETA ETF FYI HR IP IPO IT PR Q RSVP SMS SUV VIP ZIP GPS"
     )
 )
-_CLOCK = re.compile(r"\b\d{1,2}(?::\d\d|\s?[ap]\.?m)\b", re.IGNORECASE)
+_CLOCK = re.compile(
+    r"\b\d{1,2}(?::\d\d|\s?[ap]\.?m|\s?o['’]clock)\b|\b(?:noon|midnight|half past)\b",
+    re.IGNORECASE,
+)
+_BUDGET = re.compile(
+    r"\b(?:under|below|less than|up to|at most|max(?:imum)?|over|above|more than|cheaper than|"
+    r"within|between)\s+(?:[$€£¥]\s?\d|\d[\d.,]*\s?(?:dollars?|bucks|euros?|pounds?|quid|usd|eur|gbp)\b)",
+    re.IGNORECASE,
+)
 _DAY = re.compile(
     r"\b(?:today|tonight|tomorrow|yesterday|weekend|week|(?:mon|tues|wednes|thurs|fri|satur|sun)day"
     r"|jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|june?|july?|aug(?:ust)?|sept?(?:ember)?"
@@ -191,6 +199,8 @@ _DAY = re.compile(
 _QUESTION = re.compile(
     r"\W*(?:who|what|when|where|why|how|which|tell me about|explain|define)\b", re.IGNORECASE
 )
+_ROUTE = re.compile(r"\bfrom [A-Z][a-z]+[\w .'’-]{0,24} to [A-Z][a-z]")
+_CHANNEL = re.compile(r"(?<![\w#/])#[A-Za-z][\w-]+")
 _PLACE = re.compile(r"\b(?:in|near|around|from|to|at|for) [A-Z][a-z]")
 
 
@@ -210,8 +220,11 @@ def features(text: str) -> list[str]:
     caps = [c for c in CAPITALS.findall(text) if c not in ACRONYMS and c not in CURRENCY_CODES]
     shouting = text.isupper() and " " in text
     url = URL.search(EMAIL.sub(" ", text))
+    budget = bool(_BUDGET.search(text))
     seen = {
-        "#currency": bool(currencies),
+        # "under 40 dollars" bounds a price and converts nothing.
+        "#currency": bool(currencies) and not (budget and len(currencies) < 2),
+        "#budget": budget,
         "#pair": len(currencies) > 1,
         "#url": bool(url),
         "#email": bool(EMAIL.search(text)),
@@ -227,6 +240,8 @@ def features(text: str) -> list[str]:
         "#time": bool(_CLOCK.search(text)),
         "#date": bool(_DAY.search(text)),
         "#place": bool(_PLACE.search(text)),
+        "#route": bool(_ROUTE.search(text)),
+        "#channel": bool(_CHANNEL.search(text)),
         "#question": bool(_QUESTION.match(text)),
     }
     return [name for name, found in seen.items() if found]

@@ -228,7 +228,11 @@ async def _now(ctx: ToolContext, vendor: WeatherVendor, place: Place) -> ToolRes
 
 
 async def _days(
-    ctx: ToolContext, vendor: WeatherVendor, place: Place, *, days: int = 3,
+    ctx: ToolContext,
+    vendor: WeatherVendor,
+    place: Place,
+    *,
+    days: int = 3,
     date: dt.date | None = None,
 ) -> ToolResult:
     if date:
@@ -260,7 +264,11 @@ async def _hours(
     first, wettest = found[0], _wettest(found)
     rain = f" Precipitation is likeliest at {wettest['time'][-5:]}." if wettest else ""
     return _result(
-        vendor, "hourly_forecast", place, told, {"hours": found},
+        vendor,
+        "hourly_forecast",
+        place,
+        told,
+        {"hours": found},
         f"{place.name}, {len(found)} hours from {first['time'][-5:]}: "
         f"{_span(warmth[0], warmth[-1])}, starting with {first['condition']}.{rain}",
     )
@@ -287,7 +295,8 @@ def _result(
     return ToolResult(
         response_type=kind,
         data={"place": where, "time_zone": told.time_zone or place.time_zone, **data},
-        summary=summary, sources=(told.source or vendor.source,),
+        summary=summary,
+        sources=(told.source or vendor.source,),
     )
 
 

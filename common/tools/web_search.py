@@ -56,8 +56,11 @@ def hit(title: object, url: str, snippet: object, published: str = "") -> Hit | 
     if not site or not name or len(url) > 300:
         return None
     return Hit(
-        title=name, url=url, site=site.removeprefix("www."),
-        snippet=shorten(plain(snippet), 320), published=published,
+        title=name,
+        url=url,
+        site=site.removeprefix("www."),
+        snippet=shorten(plain(snippet), 320),
+        published=published,
     )
 
 
@@ -98,12 +101,15 @@ async def search_with(
     return ToolResult(
         response_type="web_results",
         data={
-            "query": words, "engine": vendor.name, "answer": shorten(found.answer, 500),
+            "query": words,
+            "engine": vendor.name,
+            "answer": shorten(found.answer, 500),
             "results": hits,
         },
         summary=summary,
         sources=tuple(
             Source(h["title"], h["url"]) for h in hits[:5] if h["url"].startswith("https://")
-        ) or (home,),
+        )
+        or (home,),
         untrusted=True,
     )

@@ -369,7 +369,7 @@ def test_asking_again_withdraws_what_waited(services: Make, tmp_path: Path, how:
 
 
 def test_always_is_not_asked_again(services: Make, tmp_path: Path) -> None:
-    """"Always allow" holds from the next turn on, in other chats and after a restart as well."""
+    """What is always allowed is not asked about again, after a restart as well."""
     more = Calls([("save_note", {"text": "bread"}), ("pay", {"payee": "Ada", "amount": 1})])
     with FakeOpenAI(TO_ACTS, NOTE, Text("Saved."), TO_ACTS, more) as model:
         made = acting(services, model, tmp_path)
@@ -620,4 +620,24 @@ def test_an_approval_never_names_its_contents_in_clear(services: Make, tmp_path:
         made.loop.run(made.store.commit(update))
         with pytest.raises(OdaiError):
             made.loop.run(made.approvals.get(approval_id, "u2"))
+        conversation.leave()
+
+
+def test_an_act_is_claimed_by_one_turn_alone(services: Make, tmp_path: Path) -> None:
+    """Of turns that act on one yes at once a single one may go on; without a yes none may."""
+    with FakeOpenAI(TO_ACTS, NOTE) as model:
+        made = acting(services, model, tmp_path, deliver=False)
+        conversation = Conversation(made)
+        approval_id = waiting(conversation)
+        claim = made.approvals.claim
+        assert not made.loop.run(claim(approval_id, "u1", "t0"))
+        made.loop.run(made.approvals.decide(approval_id, "u1", approve=True))
+
+        async def together() -> list[bool]:
+            return await asyncio.gather(*(claim(approval_id, "u1", f"t{n}") for n in range(5)))
+
+        assert sorted(made.loop.run(together())) == [False] * 4 + [True]
+        assert made.loop.run(made.approvals.unfinished("c1", "u1")) == []
+        with pytest.raises(NotFound):
+            made.loop.run(claim(approval_id, "u2", "t9"))
         conversation.leave()

@@ -37,7 +37,7 @@ def test_money_and_messages_are_always_asked_about(tainted: bool) -> None:
 
 
 def test_a_grant_covers_writes_until_strangers_have_spoken() -> None:
-    """"Always allow" saves notes unasked, but not once a page could have dictated one."""
+    """A grant saves notes unasked, but not once a page could have dictated one."""
     trust = Trust("save a note")
     assert asked(WRITE, trust, text="x")
     assert not asked(WRITE, trust, ("save_note",), text="x")

@@ -416,9 +416,7 @@ def test_what_strangers_wrote_taints_the_turn_that_tells_it(
     monkeypatch.setattr(turn, "PATIENCE", 0.05)
     page = Calls([("read_page", {"url": "https://held.example/"})])
     note = Calls([("save_note", {"text": "what the page wants"})])
-    with FakeOpenAI(
-        page, Text("Later."), Calls([("transfer_to_acts", {})]), note
-    ) as model:
+    with FakeOpenAI(page, Text("Later."), Calls([("transfer_to_acts", {})]), note) as model:
         made = acting(services, model, tmp_path)
         made.loop.run(made.store.commit(
             Merge(documents.user("u1"), {"granted": ["save_note"]})
@@ -521,3 +519,28 @@ def by_turn(events: list[Event]) -> list[list[Event]]:
     """Return the events of each turn, in order."""
     turns = dict.fromkeys(event["turn_id"] for event in events)
     return [[event for event in events if event["turn_id"] == each] for each in turns]
+
+
+def test_a_result_that_was_shown_before_the_crash_is_not_told_again(
+    services: Make, tmp_path: Path
+) -> None:
+    """A search whose result the user has seen needs no turn of its own after the restart."""
+    gate = Gate()
+    with FakeOpenAI(SEARCH, Reply(Text("There are whales."), gate=gate)) as model:
+        dead = acting(services, model, tmp_path)
+        before = Conversation(dead)
+        before.prompt("search slowly for whales")
+        before.until_type("tool_output")
+        dead.loop.run(before.room.journal.flush())  # type: ignore[union-attr]
+        bury(dead)
+        heir = acting(services, model, tmp_path)
+        after = Conversation(heir, cursor=f"{before.watcher.turn_id}:{before.watcher.seq}")
+        after.until_type("end_of_stream")
+        assert queued(heir, "follow-ups") == 0
+        heir.loop.run(heir.tasks.drain())  # type: ignore[attr-defined]
+        after.idle()
+        assert of(after.events, "turn_started") == []
+        (turn,) = by_turn(join(before.events, after.events))
+        check_whole(turn)
+        gate.open()
+        after.leave()

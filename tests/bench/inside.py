@@ -54,7 +54,7 @@ def _tokens(orchestrator: Orchestrator, choice: Choice) -> int:
         agent.instructions,
         [],
         ModelSettings(),
-        agent.tools,
+        agent.offered,
         None,
         agent.handoffs,
         ModelTracing.DISABLED,

@@ -184,9 +184,7 @@ def test_a_keyless_connector_is_asked_last(entry: Entry) -> None:
         assert all(peer.rank < c.rank for peer in peers if peer.auth != "none")
 
 
-@pytest.mark.parametrize(
-    "path", recordings(), ids=lambda path: f"{path.parent.name}-{path.stem}"
-)
+@pytest.mark.parametrize("path", recordings(), ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_recording_replays_into_a_short_answer(path: Path) -> None:
     """Whatever the vendor says, the assistant gets words it can say, and few enough bytes."""
     outcome = Replay(path.parent)(path.stem)

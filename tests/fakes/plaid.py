@@ -105,8 +105,16 @@ class FakePlaid:
         return [path for path, _, _ in self.asked]
 
     def webhook(
-        self, kind: str, code: str, *, age: float = 0.0, kid: str = "", algorithm: str = "ES256",
-        key: Any = None, now: float | None = None, **fields: Any,
+        self,
+        kind: str,
+        code: str,
+        *,
+        age: float = 0.0,
+        kid: str = "",
+        algorithm: str = "ES256",
+        key: Any = None,
+        now: float | None = None,
+        **fields: Any,
     ) -> tuple[bytes, str]:
         """Return a webhook's body and its signature header."""
         event = {"webhook_type": kind, "webhook_code": code, "environment": "sandbox", **fields}
@@ -258,9 +266,16 @@ def account(account_id: str, name: str, mask: str, kind: str, current: float) ->
 
 
 def transaction(
-    key: str, day: str, amount: float, merchant: str | None = "Corner Bakery", *,
-    account_id: str = "checking", category: tuple[str, str] | None = None, pending: bool = False,
-    name: str = "SQ *CORNER BAKERY", replaces: str | None = None,
+    key: str,
+    day: str,
+    amount: float,
+    merchant: str | None = "Corner Bakery",
+    *,
+    account_id: str = "checking",
+    category: tuple[str, str] | None = None,
+    pending: bool = False,
+    name: str = "SQ *CORNER BAKERY",
+    replaces: str | None = None,
 ) -> _JSON:
     """Return a transaction in Plaid's shape; `amount` is positive for money out."""
     primary, detailed = category or ("FOOD_AND_DRINK", "FOOD_AND_DRINK_FAST_FOOD")

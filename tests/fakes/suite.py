@@ -1,4 +1,4 @@
-"""The local suite as a process to be killed, with the connector `acts`: `python -m tests.fakes.suite`.
+"""The local suite as a process to be killed, with the connector `acts`.
 
 It imports everything once and then forks a server for each line "start" on its standard input, so
 that a test may kill and restart one fifty times a minute. `Suite` is the test's end of it.
@@ -6,6 +6,7 @@ that a test may kill and restart one fifty times a minute. `Suite` is the test's
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import socket
@@ -134,9 +135,8 @@ def _serve() -> None:
 
 def main() -> None:
     """Fork a server for each line of standard input, telling its process id."""
-    import common.assistant.turns
-    import common.llm.provider
-    import run.local.suite  # noqa: F401  # paid for once
+    for module in ("common.assistant.turns", "common.llm.provider", "run.local.suite"):
+        importlib.import_module(module)  # paid for once
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     child = -1

@@ -431,7 +431,7 @@ def test_a_missing_or_wrong_key_is_a_401() -> None:
 
 def test_an_unscripted_request_fails_loudly_and_is_remembered() -> None:
     """The client gets an explained 500 without retries; leaving the block fails the test."""
-    with pytest.raises(AssertionError, match="used up"), FakeOpenAI() as fake:
+    with pytest.raises(AssertionError, match="used up"), FakeOpenAI() as fake:  # noqa: PT012
         with pytest.raises(openai.InternalServerError, match="unexpected request"):
             create(fake, retries=2)
         assert len(fake.requests) == 1

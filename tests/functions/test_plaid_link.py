@@ -95,9 +95,7 @@ def test_a_hosted_link_and_a_repair_can_be_asked_for(
     assert plaid.asked[-1][1]["access_token"] == plaid.item(item_id).token
 
 
-def test_nobody_reaches_anothers_bank(
-    app: Services, client: FlaskClient, plaid: FakePlaid
-) -> None:
+def test_nobody_reaches_anothers_bank(app: Services, client: FlaskClient, plaid: FakePlaid) -> None:
     """Without a token 401; with another user's, there is no such bank."""
     item_id = link(app, client, plaid)
     for method, path in (

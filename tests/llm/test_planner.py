@@ -169,3 +169,141 @@ def test_small_talk_needs_no_tool(
 def test_any_text_may_come(planner: Planner, registry: Registry, text: str) -> None:
     """Nothing a user types breaks the planner."""
     assert plan(planner, registry, "weather in Boston", text).notes is not None
+
+
+# --- over every service there is -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def everything() -> Registry:
+    return Registry.discover()
+
+
+@pytest.fixture(scope="module")
+def keyed(everything: Registry) -> Planner:
+    """Plans as where every key is set."""
+    return Planner(everything, lambda _: "set")
+
+
+@pytest.fixture(scope="module")
+def keyless(everything: Registry) -> Planner:
+    """Plans as where no key is set."""
+    return Planner(everything, lambda _: None)
+
+
+BEYOND = [
+    "Write a poem about autumn.", "write a haiku", "Compose a short story about a fox",
+    "Book a table for two and cancel my gym membership.", "cancel my gym membership",
+    "what is 2+2", "5 * 7", "15% of 80", "what is the square root of 144",
+    "translate hello to French", "how do you say goodbye in German",
+    "who am I", "what's my name", "how are you?", "tell me a joke", "I'm bored",
+    "what do you think about love", "draw me a cat", "rewrite this: me go home",
+    "write a python function to sort a list", "turn off the lights",
+    "set a timer for 10 minutes", "call me a taxi", "order me a pizza", "delete my account",
+    "transfer 50 dollars to Bob", "pay my electricity bill", "what time is it",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BEYOND)
+@pytest.mark.parametrize("keys", ["keyed", "keyless"])
+def test_what_takes_a_model_is_not_searched_for(
+    everything: Registry, text: str, keys: str, request: pytest.FixtureRequest
+) -> None:
+    """Words no service can act on get a plain no and the setting that helps, and nothing else."""
+    made = plan(request.getfixturevalue(keys), everything, text)
+    assert made.calls == () and len(made.notes) == 1
+    assert "can't do that" in made.notes[0] and "OPENAI_API_KEY" in made.notes[0]
+
+
+DONE = [
+    ("who was Ada Lovelace", ARTICLE, {"title": "Ada Lovelace"}),
+    ("how tall is Mount Everest", ARTICLE, {"title": "Mount Everest"}),
+    ("what's the capital of Mongolia", ARTICLE, {"title": "capital of Mongolia"}),
+    ("why is the sky blue", ARTICLE, {"title": "sky blue"}),
+    ("buy 10 shares of MSFT", "place_order_at_alpaca",
+     {"symbol": "MSFT", "side": "buy", "quantity": 10}),
+    ("sell 5 shares of KO", "place_order_at_alpaca",
+     {"symbol": "KO", "side": "sell", "quantity": 5}),
+    ("how much is bitcoin", "check_crypto_price_at_coinmarketcap", {"symbol": "BTC"}),
+    ("AAPL price", PRICE, {"symbol": "AAPL"}),
+    ("put dentist on my calendar tomorrow at 3pm", "create_google_calendar_event",
+     {"title": "dentist", "start_time": "2026-11-26T15:00"}),
+    ("new event: team offsite Friday at 10am", "create_google_calendar_event",
+     {"title": "team offsite", "start_time": "2026-11-27T10:00"}),
+    ("schedule lunch with dana@example.com on Tuesday at noon", "create_google_calendar_event",
+     {"title": "lunch", "start_time": "2026-12-01T12:00", "attendee_emails": ["dana@example.com"]}),
+    ("add buy milk to my Google Tasks", "create_google_task", {"title": "buy milk"}),
+    ("add eggs and milk to my Instacart list", "create_shopping_list_at_instacart",
+     {"title": "eggs and milk", "items": "eggs and milk"}),
+    ("what do I have on Friday", "get_google_calendar_events", {"start_date": "2026-11-27"}),
+    ("create an issue in acme/web that login fails", "create_github_issue",
+     {"repository": "acme/web", "title": "login fails", "body": "login fails"}),
+    ("send an email to kim@example.net saying hello", "send_google_email",
+     {"recipient_emails": ["kim@example.net"], "subject": "hello", "body": "hello"}),
+    ("text +14155550100 that I'm late", "send_sms",
+     {"phone_number": "+14155550100", "message": "I'm late"}),
+    ("hotel in Porto for three nights from Friday", "get_hotel_prices",
+     {"location": "Porto", "check_in_date": "2026-11-27", "check_out_date": "2026-11-30"}),
+    ("compare prices for a tent", "get_google_products", {"query": "tent"}),
+    ("open bbc.com in a new tab", "open_external_url_in_tab", {"url": "bbc.com"}),
+    ("pause the music", "pause_spotify", {}),
+    ("what's the news today", "get_google_news_top_stories", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "tool", "arguments"), DONE)
+def test_requests_reach_the_fitting_tool(
+    keyed: Planner, everything: Registry, text: str, tool: str, arguments: dict[str, Any]
+) -> None:
+    """Among all the services the one that is meant is called, with just what was said."""
+    assert calls(plan(keyed, everything, text)) == [(tool, arguments)]
+
+
+def test_a_place_is_no_part_of_a_title(keyed: Planner, everything: Registry) -> None:
+    """Showtimes for a film in a town look for the film, and the town is the place."""
+    (call,) = plan(keyed, everything, "showtimes for Dune in Boston").calls
+    assert everything.tool(call.tool).connector == "movieglu"
+    assert call.arguments.get("location", "Boston") == "Boston"
+    assert call.arguments["query"] == "Dune"
+
+
+def test_buying_waits_for_a_yes(keyed: Planner, everything: Registry) -> None:
+    """What costs money goes to a tool that asks first."""
+    (call,) = plan(keyed, everything, "buy 10 shares of MSFT").calls
+    assert everything.tool(call.tool).risk == "money"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("find sushi in Boston", "YELP_API_KEY"), ("AAPL price", "FINNHUB_API_KEY"),
+        ("how much is bitcoin", "COINMARKETCAP_API_KEY"),
+        ("buy 10 shares of MSFT", "ALPACA_API_KEY_ID"),
+        ("search amazon for a kettle", "CANOPY_API_KEY"),
+        ("track 1Z999AA10123456784", "EASYPOST_API_KEY"),
+        ("is flight UA 1234 on time", "FLIGHTAWARE_API_KEY"),
+        ("hotel in Porto for three nights from Friday", "SERPAPI_API_KEY"),
+    ],
+)  # fmt: skip
+def test_a_missing_key_is_named_at_once(
+    keyless: Planner, everything: Registry, text: str, key: str
+) -> None:
+    """Where only a service without its key fits, the answer says which key to set."""
+    made = plan(keyless, everything, text)
+    assert made.calls == ()
+    assert key in made.notes[0] and "not set up" in made.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "tool"),
+    [
+        ("weather in Boston", NOW_HERE), ("convert 20 dollars to euros", CONVERT),
+        ("what's the news today", "search_web"), ("when did World War II end", ARTICLE),
+        ("search for standing desks on the web", "search_web"),
+    ],
+)  # fmt: skip
+def test_what_is_set_up_is_preferred(
+    keyless: Planner, everything: Registry, text: str, tool: str
+) -> None:
+    """Without keys, keyless services answer what they can."""
+    assert [call.tool for call in plan(keyless, everything, text).calls] == [tool]

@@ -63,11 +63,12 @@ def test_changes_are_applied_in_their_order(kept: Kept, item: Item) -> None:
     item.happen("added", transaction("t4", "2026-11-09", -1200))
     assert kept.sync()
     assert kept.rows() == {"t3": "4.2", "t4": "-1200"}
+    item.happen("modified", transaction("t3", "2026-12-01", 5))
+    assert kept.sync()
+    assert kept.rows(until=dt.date(2026, 11, 30)) == {"t4": "-1200"}
 
 
-def test_what_was_taken_in_is_not_asked_again(
-    kept: Kept, item: Item, plaid: FakePlaid
-) -> None:
+def test_what_was_taken_in_is_not_asked_again(kept: Kept, item: Item, plaid: FakePlaid) -> None:
     """A sync begins where the last one ended."""
     item.happen("added", transaction("t1", "2026-11-01", 1))
     kept.sync()
@@ -174,6 +175,26 @@ def test_racing_syncs_apply_each_change_once(
     assert True in outcomes
     assert all(o is True or isinstance(o, VendorUnavailable) for o in outcomes)
     assert len(kept.rows()) == 6 and kept.bank()["cursor"] == "6"
+
+
+def test_a_slow_sync_does_not_undo_a_faster_one(
+    app: Services, kept: Kept, item: Item, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who read the pages first and stores them last gives way to who has read further."""
+    ledger = app.banks.ledger
+    original = ledger._applied
+    item.happen("added", transaction("t1", "2026-11-01", 1))
+
+    async def slow(*given: Any) -> Any:
+        monkeypatch.setattr(ledger, "_applied", original)
+        item.happen("removed", transaction("t1", "2026-11-01", 1))
+        item.happen("added", transaction("t2", "2026-11-02", 2))
+        await ledger.sync("ada", kept.path)
+        return await original(*given)
+
+    monkeypatch.setattr(ledger, "_applied", slow)
+    assert kept.sync()
+    assert kept.rows() == {"t2": "2"} and kept.bank()["cursor"] == "3"
 
 
 def test_news_that_arrive_during_a_sync_are_not_lost(

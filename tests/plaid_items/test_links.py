@@ -114,9 +114,7 @@ def test_a_link_that_is_gone_at_plaid_can_be_forgotten(
     assert stored(app) == 0
 
 
-def test_a_link_that_cannot_be_ended_is_kept(
-    app: Services, plaid: FakePlaid, linked: Bank
-) -> None:
+def test_a_link_that_cannot_be_ended_is_kept(app: Services, plaid: FakePlaid, linked: Bank) -> None:
     """While Plaid is down nothing is forgotten: a forgotten token could never be revoked."""
     plaid.fail["/item/remove"] = [503, 503, 503]
     with pytest.raises(VendorUnavailable):
@@ -164,7 +162,10 @@ def test_without_keys_the_setting_is_named(services: Callable[..., Services]) ->
     ids=str,
 )
 def test_every_refusal_is_one_of_our_errors(
-    app: Services, plaid: FakePlaid, linked: Bank, failure: Refusal | int | str,
+    app: Services,
+    plaid: FakePlaid,
+    linked: Bank,
+    failure: Refusal | int | str,
     expected: type[OdaiError],
 ) -> None:
     """What Plaid says is told in our words; only what it means for people is passed on."""
@@ -198,9 +199,7 @@ def test_one_bank_that_fails_does_not_hide_the_other(
     assert "sign in again" in read["unread"]["First Bank"]
 
 
-def test_banks_themselves_are_asked_seldom(
-    app: Services, plaid: FakePlaid, linked: Bank
-) -> None:
+def test_banks_themselves_are_asked_seldom(app: Services, plaid: FakePlaid, linked: Bank) -> None:
     """A fresh balance is paid for: within five minutes the one at hand serves."""
     for _ in range(3):
         app.loop.run(app.banks.of("ada").accounts(fresh=True))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-import statistics
-import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from common.assistant.routing import MOST_OFF, Router
 from common.tools import Registry
 from common.tools.ranking import Ranker
 
 SENTENCES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "sentences.json").read_text(encoding="utf-8")
 )
+
+WEATHER = {"weatherapi", "accuweather", "open_meteo"}
 
 
 @pytest.fixture(scope="module")
@@ -28,22 +30,86 @@ def ranker(registry: Registry) -> Ranker:
     return Ranker(registry)
 
 
-def test_the_right_service_is_among_the_first(ranker: Ranker, registry: Registry) -> None:
-    """Nearly every sentence finds its service among the first three, all but none in eight."""
-    places, spent = [], []
-    for sentence in SENTENCES:
-        assert set(sentence["connectors"]) <= set(registry.entries), sentence
-        started = time.perf_counter()
-        ranked = ranker.rank(sentence["text"])
-        spent.append(time.perf_counter() - started)
-        places.append(min(i for i, r in enumerate(ranked) if r.slug in sentence["connectors"]))
-    missed = [s["text"] for s, place in zip(SENTENCES, places, strict=True) if place > 2]
-    print(
-        f"{len(SENTENCES)} sentences: first {places.count(0)}, beyond third {missed}; "
-        f"median {statistics.median(spent) * 1e3:.2f} ms, worst {max(spent) * 1e3:.2f} ms"
-    )
+def _places(ranker: Ranker, sentences: list[dict[str, Any]]) -> list[int]:
+    """Return, for each sentence, how many connectors come before the first right one."""
+    return [
+        min(i for i, r in enumerate(ranker.rank(s["text"])) if r.slug in s["connectors"])
+        for s in sentences
+    ]
+
+
+@pytest.mark.parametrize("half", ["AB", "B"])
+def test_the_right_service_is_among_the_first(
+    ranker: Ranker, registry: Registry, half: str
+) -> None:
+    """Nearly every sentence finds its service among the first three, all but none in eight.
+
+    The words of manifests were chosen with half A in view; half B only judges.
+    """
+    sentences = [s for s in SENTENCES if s["half"] in half]
+    assert {slug for s in sentences for slug in s["connectors"]} <= set(registry.entries)
+    places = _places(ranker, sentences)
+    missed = [s["text"] for s, place in zip(sentences, places, strict=True) if place > 2]
+    print(f"{half}: {len(places)} sentences: first {places.count(0)}, beyond third {missed}")
     assert sum(place < 3 for place in places) >= 0.97 * len(places)
     assert sum(place < 8 for place in places) >= 0.995 * len(places)
+
+
+def test_every_service_has_sentences() -> None:
+    """Each service that is judged is judged by several sentences, and no sentence twice."""
+    judged = Counter(slug for s in SENTENCES for slug in s["connectors"])
+    assert len(SENTENCES) >= 200 and min(judged.values()) >= 4
+    assert len({s["text"].casefold() for s in SENTENCES}) == len(SENTENCES)
+
+
+@pytest.mark.parametrize(
+    ("text", "slugs"),
+    [
+        ("is $GME up", {"finnhub", "alpaca"}),
+        ("wether in chicago", WEATHER),
+        ("something from B07FZ8S74R", {"canopy_amazon"}),
+        ("a lamp under 40 dollars", {"google_shopping", "canopy_amazon"}),
+    ],
+)
+def test_shapes_and_typing_mistakes_are_understood(
+    ranker: Ranker, text: str, slugs: set[str]
+) -> None:
+    """A ticker, a product code, a price limit or a mistyped word says what is meant."""
+    assert ranker.rank(text)[0].slug in slugs
+
+
+def test_interchangeable_services_take_one_place(registry: Registry) -> None:
+    """Of services that give the same answer the model is offered one; the others stand by."""
+    choice = Router(registry, lambda _: "set").choose("weather in Boston")
+    assert len(WEATHER & set(choice.on)) == 1
+    choice = Router(registry, lambda _: "set").choose("compare prices for a tent")
+    assert {"google_shopping", "canopy_amazon"} <= set(choice.on)  # tools of different names
+
+
+def test_a_service_without_its_key_gives_way_to_one_that_works(registry: Registry) -> None:
+    """With no key set the keyless provider is on, and nothing is said to be missing."""
+    choice = Router(registry, lambda _: None).choose("weather in Boston")
+    assert (choice.on[0], choice.off) == ("open_meteo", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("what does AccuWeather say about Chicago?", "AccuWeather"),
+        ("find sushi in Boston", "Yelp"),
+        ("how much is bitcoin", "CoinMarketCap"),
+    ],
+)
+def test_what_is_not_set_up_is_named(registry: Registry, text: str, name: str) -> None:
+    """Who names a service, or needs one without a key, hears what to set; no long list."""
+    off = Router(registry, lambda _: None).choose(text).off
+    assert name in off and len(off) <= MOST_OFF
+
+
+def test_the_conversation_so_far_counts(registry: Registry) -> None:
+    """A follow-up that says little keeps the service of the prompt before."""
+    choice = Router(registry, lambda _: None).choose("and in Rome?", ["weather in Boston"])
+    assert "open_meteo" in choice.on
 
 
 @pytest.mark.parametrize(

@@ -134,11 +134,14 @@ def test_no_file_and_no_log_holds_anything_in_clear(tmp_path: Path) -> None:
     """Whoever copies the data folder or reads the logs learns nothing that anybody wrote."""
     with FakeOpenAI(default=model) as fake:
         with Suite(
-            tmp_path, OPENAI_BASE_URL=fake.base_url, OPENAI_API_KEY=KEY,
-            ODAI_TEST_PATIENCE="0.3", ODAI_LOG_LEVEL="DEBUG",
+            tmp_path,
+            OPENAI_BASE_URL=fake.base_url,
+            OPENAI_API_KEY=KEY,
+            ODAI_TEST_PATIENCE="0.3",
+            ODAI_LOG_LEVEL="DEBUG",
         ) as suite:
             person = asyncio.run(live(suite))
-        said = str([e for e in person.client.events]) + str([r.body for r in fake.requests])
+        said = str(person.client.events) + str([r.body for r in fake.requests])
     missing = {name for name, text in C.items() if text not in said} - {"vendor"}
     assert missing <= {"renamed", "unsaid"}  # every marker did pass through
     places = [path for path in tmp_path.rglob("*") if path.is_file() and path != suite.effects.path]

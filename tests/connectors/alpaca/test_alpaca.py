@@ -57,9 +57,14 @@ def test_a_refused_order_says_why(replay: Replay) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {}, {"quantity": 1, "notional": 5}, {"quantity": -1}, {"quantity": 0},
-        {"quantity": 1, "order_type": "limit"}, {"quantity": 1, "stop_price": 3},
-        {"notional": 5, "order_type": "limit", "limit_price": 3}, {"quantity": 1, "symbol": "a b"},
+        {},
+        {"quantity": 1, "notional": 5},
+        {"quantity": -1},
+        {"quantity": 0},
+        {"quantity": 1, "order_type": "limit"},
+        {"quantity": 1, "stop_price": 3},
+        {"notional": 5, "order_type": "limit", "limit_price": 3},
+        {"quantity": 1, "symbol": "a b"},
     ],
     ids=repr,
 )

@@ -72,8 +72,10 @@ def test_the_made_up_train_is_not_reported(replay: Replay) -> None:
 )
 def test_numbers_are_read_as_people_write_them(replay: Replay, said: str, asked: str) -> None:
     """A number sign, a name or a capital does not matter."""
-    nothing = {"request": {"host": "api-v3.amtraker.com", "path": f"/v3/trains/{asked}"},
-               "response": {"json": []}}
+    nothing = {
+        "request": {"host": "api-v3.amtraker.com", "path": f"/v3/trains/{asked}"},
+        "response": {"json": []},
+    }
     assert replay.run(STATUS, {"train_number": said}, nothing).ok
 
 

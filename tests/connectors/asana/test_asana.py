@@ -52,7 +52,11 @@ def test_bad_input_is_sent_back(replay: Replay, tool: str, given: dict[str, Any]
 
 def test_a_long_list_stays_short(replay: Replay) -> None:
     """The longest list fits what the model may read."""
-    row = {"gid": "120001", "name": "é" * 900, "notes": "n" * 900,
-           "permalink_url": "https://app.asana.com/" + "x" * 60}
+    row = {
+        "gid": "120001",
+        "name": "é" * 900,
+        "notes": "n" * 900,
+        "permalink_url": "https://app.asana.com/" + "x" * 60,
+    }
     outcome = replay.failing("list_asana_tasks", {"limit": 25}, {"json": {"data": [row] * 99}})
     assert outcome.ok and len(outcome.for_model().encode()) <= 6 * 1024

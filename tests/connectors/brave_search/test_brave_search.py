@@ -10,9 +10,7 @@ from ..conftest import Replay
 def test_hits_are_plain(replay: Replay) -> None:
     """Highlighting and entities do not show; the engine is named."""
     outcome = replay("search_web__success")
-    assert outcome.summary == (
-        "Boots guide: The best boots & shoes. (Brave Search: example.com)"
-    )
+    assert outcome.summary == ("Boots guide: The best boots & shoes. (Brave Search: example.com)")
     assert outcome.result
     assert outcome.result.data["results"][0]["published"] == "2026-11-08"
 

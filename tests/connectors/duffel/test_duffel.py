@@ -64,13 +64,19 @@ def test_bad_input_is_sent_back(replay: Replay, changed: dict[str, Any], told: s
 def test_many_offers_stay_short(replay: Replay) -> None:
     """The longest list fits what the model may read."""
     leg = {
-        "origin": {"iata_code": "OSL"}, "destination": {"iata_code": "LIS"},
-        "departing_at": "2027-03-09T08:05:00", "arriving_at": "2027-03-09T11:40:00",
+        "origin": {"iata_code": "OSL"},
+        "destination": {"iata_code": "LIS"},
+        "departing_at": "2027-03-09T08:05:00",
+        "arriving_at": "2027-03-09T11:40:00",
         "marketing_carrier": {"name": "An Airline With A Long Name", "iata_code": "XX"},
         "marketing_carrier_flight_number": "1234",
     }
     row = {"total_amount": "1.00", "slices": [{"segments": [leg] * 4}] * 2}
-    given = {"origin": "OSL", "destination": "LIS", "departure_date": "2027-03-09",
-             "return_date": "2027-03-12"}
+    given = {
+        "origin": "OSL",
+        "destination": "LIS",
+        "departure_date": "2027-03-09",
+        "return_date": "2027-03-12",
+    }
     outcome = replay.failing(TOOL, given, {"json": {"data": {"offers": [row] * 90}}})
     assert outcome.ok and len(outcome.for_model().encode()) <= 6 * 1024

@@ -34,9 +34,10 @@ def test_a_tiny_rate_is_inverted(replay: Replay) -> None:
 
 def test_a_past_date(replay: Replay) -> None:
     """With a paid plan a past date has its rate, and says the date."""
-    assert "1.0488 USD at the mid-market rate of Monday 3 March 2025" in replay(
-        f"{PAIR}__past"
-    ).summary
+    assert (
+        "1.0488 USD at the mid-market rate of Monday 3 March 2025"
+        in replay(f"{PAIR}__past").summary
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,8 @@ def test_the_error_type_decides(
 ) -> None:
     """Whatever the status, the body says what is wrong."""
     outcome = replay.failing(
-        PAIR, {"from_currency": "EUR", "to_currency": "USD"},
+        PAIR,
+        {"from_currency": "EUR", "to_currency": "USD"},
         {"status": status, "json": {"result": "error", "error-type": kind}},
     )
     assert type(outcome.error) is error

@@ -45,8 +45,11 @@ def test_an_unknown_flight_is_an_answer(replay: Replay, case: str) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [{"flight_number": "my flight"}, {"flight_number": "SK4411", "date": "2026-12-24"},
-     {"flight_number": "SK4411", "date": "tomorrow"}],
+    [
+        {"flight_number": "my flight"},
+        {"flight_number": "SK4411", "date": "2026-12-24"},
+        {"flight_number": "SK4411", "date": "tomorrow"},
+    ],
 )
 def test_bad_input_is_sent_back(replay: Replay, given: dict[str, str]) -> None:
     """No billed call is made for what cannot be answered."""

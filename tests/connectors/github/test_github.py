@@ -42,9 +42,7 @@ def test_an_issue_is_read_with_its_latest_comments(replay: Replay) -> None:
     outcome = replay("read_github_issue__success")
     assert outcome.result and outcome.result.untrusted
     assert outcome.result.data["latest_comments"][0]["text"] == "Same here."
-    assert outcome.summary == (
-        "acme/website#12 (open): Login page is blank, by ada, 7 comments."
-    )
+    assert outcome.summary == ("acme/website#12 (open): Login page is blank, by ada, 7 comments.")
 
 
 def test_notifications_say_why(replay: Replay) -> None:
@@ -79,7 +77,11 @@ def test_bad_input_is_sent_back(replay: Replay, tool: str, given: dict[str, Any]
 
 def test_long_lists_stay_short(replay: Replay) -> None:
     """The longest list fits what the model may read."""
-    row = {"number": 1, "title": "é" * 900, "labels": [{"name": "l" * 90}] * 9,
-           "html_url": "https://github.com/acme/website/issues/1"}
+    row = {
+        "number": 1,
+        "title": "é" * 900,
+        "labels": [{"name": "l" * 90}] * 9,
+        "html_url": "https://github.com/acme/website/issues/1",
+    }
     outcome = replay.failing(LIST, {"limit": 20}, {"json": [row] * 30})
     assert outcome.ok and len(outcome.for_model().encode()) <= 6 * 1024

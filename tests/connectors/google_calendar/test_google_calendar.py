@@ -77,9 +77,7 @@ def test_an_event_is_made_once(replay: Replay) -> None:
     read = {"request": {**post["request"], "method": "GET"}, "response": {"json": event}}
     read["request"]["path"] += f"/{own}"
     read["request"].pop("query")
-    outcome = replay.run(
-        CREATE, case["arguments"], post, read, timezone="Europe/Berlin"
-    )
+    outcome = replay.run(CREATE, case["arguments"], post, read, timezone="Europe/Berlin")
     assert outcome.ok and outcome.summary.startswith("Added Lunch")
 
 
@@ -105,12 +103,21 @@ def test_removing_tells_the_guests(replay: Replay) -> None:
     ("tool", "given", "told"),
     [
         (CREATE, {"title": "x", "start_time": "noon"}, "start_time must be"),
-        (CREATE, {"title": "x", "start_time": "2026-11-24T12:00", "end_time": "2026-11-24T11:00"},
-         "after start_time"),
-        (CREATE, {"title": "x", "start_time": "2026-11-24", "end_time": "2026-11-24T11:00"},
-         "both days"),
-        (CREATE, {"title": "x", "start_time": "2026-11-24T12:00", "attendee_emails": ["Bob"]},
-         "guest must"),
+        (
+            CREATE,
+            {"title": "x", "start_time": "2026-11-24T12:00", "end_time": "2026-11-24T11:00"},
+            "after start_time",
+        ),
+        (
+            CREATE,
+            {"title": "x", "start_time": "2026-11-24", "end_time": "2026-11-24T11:00"},
+            "both days",
+        ),
+        (
+            CREATE,
+            {"title": "x", "start_time": "2026-11-24T12:00", "attendee_emails": ["Bob"]},
+            "guest must",
+        ),
         (LIST, {"start_date": "2026-11-24", "end_date": "2026-11-20"}, "before start_date"),
         (FREE, {"start_time": "2026-11-24", "end_time": "2026-11-25"}, "must be times"),
         ("update_google_calendar_event", {"event_id": "k2example"}, "Say what"),
@@ -127,8 +134,15 @@ def test_bad_input_is_sent_back(
 
 def test_a_full_calendar_stays_short(replay: Replay) -> None:
     """The longest list fits what the model may read."""
-    row = {"id": "x" * 60, "summary": "é" * 300, "location": "l" * 300, "description": "d" * 900,
-           "attendees": [{"email": "a" * 60 + "@example.com"}] * 40, "htmlLink": "https://x/" * 40,
-           "start": {"dateTime": "2026-11-24T12:00:00Z"}, "end": {"dateTime": "2026-11-24T13:00Z"}}
+    row = {
+        "id": "x" * 60,
+        "summary": "é" * 300,
+        "location": "l" * 300,
+        "description": "d" * 900,
+        "attendees": [{"email": "a" * 60 + "@example.com"}] * 40,
+        "htmlLink": "https://x/" * 40,
+        "start": {"dateTime": "2026-11-24T12:00:00Z"},
+        "end": {"dateTime": "2026-11-24T13:00Z"},
+    }
     outcome = replay.failing(LIST, {"limit": 20}, {"json": {"items": [row] * 30}})
     assert outcome.ok and len(outcome.for_model().encode()) <= 6 * 1024

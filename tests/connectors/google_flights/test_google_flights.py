@@ -65,7 +65,8 @@ def test_many_offers_stay_short(replay: Replay) -> None:
     leg = {
         "departure_airport": {"id": "OSL", "time": "2027-03-09 08:05"},
         "arrival_airport": {"id": "LIS", "time": "2027-03-09 11:40"},
-        "airline": "An Airline With A Long Name", "flight_number": "XX 1234",
+        "airline": "An Airline With A Long Name",
+        "flight_number": "XX 1234",
     }
     rows = [{"flights": [leg] * 4, "price": 1}] * 60
     body = {"search_metadata": {"id": "x"}, "best_flights": rows}

@@ -55,8 +55,13 @@ def test_bad_input_is_sent_back(replay: Replay, changed: dict[str, Any], told: s
 
 def test_many_hotels_stay_short(replay: Replay) -> None:
     """The longest list fits what the model may read."""
-    row = {"name": "é" * 400, "link": "https://x.example/" + "y" * 900, "property_token": "t" * 300,
-           "amenities": ["a" * 99] * 40, "rate_per_night": {"extracted_lowest": 1}}
+    row = {
+        "name": "é" * 400,
+        "link": "https://x.example/" + "y" * 900,
+        "property_token": "t" * 300,
+        "amenities": ["a" * 99] * 40,
+        "rate_per_night": {"extracted_lowest": 1},
+    }
     body = {"search_metadata": {"id": "x"}, "properties": [row] * 40}
     outcome = replay.failing(TOOL, ARGUMENTS, {"json": body})
     assert outcome.ok and len(outcome.for_model().encode()) <= 6 * 1024

@@ -19,17 +19,13 @@ def results(outcome: Any) -> Any:
 def test_pages_are_plain_and_linked(replay: Replay) -> None:
     """Tags and addresses that are no web pages are dropped; a missing snippet is no failure."""
     outcome = replay("search_google__success")
-    assert outcome.summary == (
-        "How to descale & clean: Use citric acid. (Google: example.com)"
-    )
+    assert outcome.summary == ("How to descale & clean: Use citric acid. (Google: example.com)")
     assert [row["site"] for row in results(outcome)] == ["example.com", "example.net"]
     assert outcome.result
     assert outcome.result.untrusted
 
 
-@pytest.mark.parametrize(
-    ("case", "said"), [("answer", "8,849 m"), ("list", "Mercury; Venus")]
-)
+@pytest.mark.parametrize(("case", "said"), [("answer", "8,849 m"), ("list", "Mercury; Venus")])
 def test_googles_own_answer_comes_first(replay: Replay, case: str, said: str) -> None:
     """Whatever the shape of the box, its text is what is told."""
     assert replay(f"search_google__{case}").summary.startswith(said)

@@ -14,9 +14,7 @@ from ..conftest import Replay
 def test_tasks_are_told_by_their_day(replay: Replay) -> None:
     """The day is the one meant, also west of Greenwich; what has none comes last."""
     outcome = replay("list_google_tasks__success")
-    assert outcome.summary == (
-        "To do: Buy milk, due Wednesday 25 November 2026; (no title)."
-    )
+    assert outcome.summary == ("To do: Buy milk, due Wednesday 25 November 2026; (no title).")
     assert outcome.result and outcome.result.data["lists"] == [{"id": "L1", "title": "My Tasks"}]
     assert outcome.result.data["tasks"][0]["due"] == "2026-11-25"
 

@@ -47,7 +47,9 @@ def test_development_keys_have_a_host(replay: Replay) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"items": []}, {"title": " "}, {"items": [{"name": " ", "quantity": 1, "unit": "each"}]},
+        {"items": []},
+        {"title": " "},
+        {"items": [{"name": " ", "quantity": 1, "unit": "each"}]},
         {"items": [{"name": "milk", "quantity": -1, "unit": "each"}]},
         {"items": [{"name": "milk", "quantity": 1, "unit": "barrel"}]},
     ],

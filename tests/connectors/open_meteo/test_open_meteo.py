@@ -55,8 +55,10 @@ def test_a_choice_can_be_given_back(replay: Replay) -> None:
     """The full name offered as a choice finds that place."""
     choices = result(replay("get_current_weather_by_location__ambiguous"))
     name = choices.data["places"][2]["name"]
-    springfields = [row("Springfield", 170188, admin1="Missouri", country="United States"),
-                    row("Springfield", 112544, admin1="Illinois", country="United States")]
+    springfields = [
+        row("Springfield", 170188, admin1="Missouri", country="United States"),
+        row("Springfield", 112544, admin1="Illinois", country="United States"),
+    ]
     outcome = replay.run(
         "get_current_weather_by_location", {"location": name}, found(*springfields), now()
     )
@@ -75,13 +77,22 @@ def test_a_state_without_a_comma_is_understood(replay: Replay) -> None:
     ("asked", "rows", "taken"),
     [
         ("NYC", [row("New York", 8_800_000), row("Nyce", 900)], "New York"),
-        ("Sao Paulo", [row("São Paulo", 11_000_000), row("Sao Paulo", 3000, admin1="X")],
-         "São Paulo"),
+        (
+            "Sao Paulo",
+            [row("São Paulo", 11_000_000), row("Sao Paulo", 3000, admin1="X")],
+            "São Paulo",
+        ),
         ("Lake", [row("Lakewood", 150_000), row("Lake", 300)], "Lake"),
-        ("Paris, TX", [row("Paris", 2_100_000, country="France"),
-                       row("Paris", 24_000, admin1="Texas")], "Paris, Texas"),
-        ("Den Haag, Netherlands", [row("The Hague", 474_000, country="The Netherlands")],
-         "The Hague, The Netherlands"),
+        (
+            "Paris, TX",
+            [row("Paris", 2_100_000, country="France"), row("Paris", 24_000, admin1="Texas")],
+            "Paris, Texas",
+        ),
+        (
+            "Den Haag, Netherlands",
+            [row("The Hague", 474_000, country="The Netherlands")],
+            "The Hague, The Netherlands",
+        ),
     ],
 )
 def test_the_place_meant_is_found(
@@ -138,7 +149,9 @@ def test_the_last_forecast_day_is_the_places_own(replay: Replay, time: str, ok: 
     if ok:
         there.append({"request": FORECAST, "response": {"json": {"daily": day}}})
     outcome = replay.run(
-        "get_forecast_weather_by_location", {"location": "Auckland", "date": "2026-12-08"}, *there,
+        "get_forecast_weather_by_location",
+        {"location": "Auckland", "date": "2026-12-08"},
+        *there,
         now=f"2026-11-22T{time}:00+00:00",
     )
     assert outcome.ok is ok
@@ -175,7 +188,8 @@ def test_positions_off_the_globe_are_refused(replay: Replay) -> None:
 def test_a_bad_request_is_the_vendors_refusal(replay: Replay) -> None:
     """Open-Meteo's own error, with its reason for developers, is told in our words."""
     outcome = replay.failing(
-        "get_current_weather_by_latitude_longitude", {"latitude": 1, "longitude": 2},
+        "get_current_weather_by_latitude_longitude",
+        {"latitude": 1, "longitude": 2},
         {"status": 400, "json": {"error": True, "reason": "Data corrupted at path ''."}},
     )
     assert isinstance(outcome.error, VendorRejected) and "corrupted" not in outcome.summary
@@ -184,12 +198,17 @@ def test_a_bad_request_is_the_vendors_refusal(replay: Replay) -> None:
 def test_a_commercial_key_uses_the_paid_hosts(replay: Replay) -> None:
     """Whoever pays for Open-Meteo sets a key and is served by the paid hosts."""
     paid = {
-        "request": {"host": "customer-api.open-meteo.com", "path": "/v1/forecast",
-                    "query": {"apikey": "k"}},
+        "request": {
+            "host": "customer-api.open-meteo.com",
+            "path": "/v1/forecast",
+            "query": {"apikey": "k"},
+        },
         "response": now()["response"],
     }
     outcome = replay.run(
-        "get_current_weather_by_latitude_longitude", {"latitude": 1, "longitude": 2}, paid,
+        "get_current_weather_by_latitude_longitude",
+        {"latitude": 1, "longitude": 2},
+        paid,
         secrets={"OPEN_METEO_API_KEY": "k"},
     )
     assert outcome.ok

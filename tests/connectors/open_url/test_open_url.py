@@ -29,10 +29,21 @@ def test_a_bare_name_is_an_address(replay: Replay) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "ftp://files.example.com/",
-     "https://", "hello",
-     "https://bank.example@evil.example/", "https://a b.example/", "https:\\\\evil.example",
-     "https://x\n.example/", "http://localhost/", "https://e.example:99999/", "a" * 3000],
+    [
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "file:///etc/passwd",
+        "ftp://files.example.com/",
+        "https://",
+        "hello",
+        "https://bank.example@evil.example/",
+        "https://a b.example/",
+        "https:\\\\evil.example",
+        "https://x\n.example/",
+        "http://localhost/",
+        "https://e.example:99999/",
+        "a" * 3000,
+    ],
 )
 def test_what_is_no_web_page_is_not_opened(replay: Replay, url: str) -> None:
     """Scripts, files and names that hide another are refused."""

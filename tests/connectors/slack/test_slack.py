@@ -76,7 +76,7 @@ def test_bad_input_is_sent_back(replay: Replay, tool: str, given: dict[str, Any]
 
 def test_many_messages_stay_short(replay: Replay) -> None:
     """The longest list fits what the model may read."""
-    row = {"ts": "1795359600.1", "text": "é \"quoted\" " * 900, "username": "ada"}
+    row = {"ts": "1795359600.1", "text": 'é "quoted" ' * 900, "username": "ada"}
     body = {"ok": True, "messages": {"matches": [row] * 15}}
     outcome = replay.failing(SEARCH, {"query": "x", "limit": 15}, {"json": body})
     assert outcome.ok and len(outcome.for_model().encode()) <= 6 * 1024

@@ -57,8 +57,11 @@ def test_near_the_user(replay: Replay) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"location": "Paris, Atlantis"}, {"start_date": "next week"}, {"end_date": "2026-01-01"},
-        {"start_date": "2027-02-02", "end_date": "2027-02-01"}, {"radius_miles": 0},
+        {"location": "Paris, Atlantis"},
+        {"start_date": "next week"},
+        {"end_date": "2026-01-01"},
+        {"start_date": "2027-02-02", "end_date": "2027-02-01"},
+        {"radius_miles": 0},
     ],
     ids=repr,
 )

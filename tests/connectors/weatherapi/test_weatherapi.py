@@ -66,7 +66,8 @@ def test_the_past_is_somebody_elses(replay: Replay) -> None:
 def test_a_used_up_quota_is_a_limit(replay: Replay) -> None:
     """The month's quota is not blamed on the key."""
     outcome = replay.failing(
-        "get_current_weather_by_latitude_longitude", {"latitude": 1, "longitude": 2},
+        "get_current_weather_by_latitude_longitude",
+        {"latitude": 1, "longitude": 2},
         {"status": 403, "json": {"error": {"code": 2007, "message": "x"}}},
     )
     assert isinstance(outcome.error, RateLimited)

@@ -57,8 +57,17 @@ def test_a_redirect_into_our_house_is_refused(replay: Replay) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://localhost/", "http://127.0.0.1/", "http://[::1]/", "http://10.0.0.8/admin",
-     "http://169.254.169.254/latest", "ftp://example.org/", "file:///etc/passwd", "hello", ""],
+    [
+        "http://localhost/",
+        "http://127.0.0.1/",
+        "http://[::1]/",
+        "http://10.0.0.8/admin",
+        "http://169.254.169.254/latest",
+        "ftp://example.org/",
+        "file:///etc/passwd",
+        "hello",
+        "",
+    ],
 )
 def test_addresses_that_are_no_public_page(replay: Replay, url: str) -> None:
     """Private addresses and other schemes reach nobody."""
@@ -67,10 +76,14 @@ def test_addresses_that_are_no_public_page(replay: Replay, url: str) -> None:
 
 def test_a_long_page_comes_in_parts(replay: Replay) -> None:
     """The second part goes on where the first ended, and a part too far is told."""
-    body = "<html><body><article>" + "".join(
-        f"<p>Paragraph {i} says something of its own about lighthouses, boats and fog.</p>"
-        for i in range(150)
-    ) + "</article></body></html>"
+    body = (
+        "<html><body><article>"
+        + "".join(
+            f"<p>Paragraph {i} says something of its own about lighthouses, boats and fog.</p>"
+            for i in range(150)
+        )
+        + "</article></body></html>"
+    )
     first = replay.run(FETCH, {"url": URL}, page(body))
     second = replay.run(FETCH, {"url": URL, "part": 2}, page(body))
     assert "This is part 1 of 3." in first.summary
@@ -93,9 +106,11 @@ def test_a_scripts_empty_shell(replay: Replay) -> None:
     assert isinstance(replay(f"{FETCH}__shell").error, VendorUnavailable)
     rendered = {
         "request": {
-            "method": "POST", "host": "api.cloudflare.com",
+            "method": "POST",
+            "host": "api.cloudflare.com",
             "path": "/client/v4/accounts/acc/browser-rendering/markdown",
-            "headers": {"Authorization": "Bearer t"}, "json": {"url": URL},
+            "headers": {"Authorization": "Bearer t"},
+            "json": {"url": URL},
         },
         "response": {"json": {"success": True, "result": "# App\n\nHello from the app."}},
     }

@@ -68,7 +68,8 @@ def test_ten_wordy_hits_stay_short(replay: Replay) -> None:
     request = {"host": "en.wikipedia.org", "path": "/w/rest.php/v1/search/page"}
     response: dict[str, Any] = {"json": {"pages": [page] * 10}}
     outcome = replay.run(
-        "search_wikipedia", {"query": "word", "limit": 10},
+        "search_wikipedia",
+        {"query": "word", "limit": 10},
         {"request": request, "response": response},
     )
     assert outcome.ok and len(outcome.for_model().encode()) <= 6 * 1024

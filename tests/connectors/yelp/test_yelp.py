@@ -79,7 +79,8 @@ def test_reviews_are_quoted_with_their_author(replay: Replay) -> None:
 def test_a_plan_without_reviews_is_no_failure(replay: Replay, status: int) -> None:
     """The cheapest plan has no reviews, and the assistant says that."""
     outcome = replay.failing(
-        "get_business_reviews_at_yelp", {"business_id": "x"},
+        "get_business_reviews_at_yelp",
+        {"business_id": "x"},
         {"status": status, "json": {"error": {"code": "NOT_FOUND", "description": "x"}}},
     )
     assert outcome.result and "gives no reviews" in outcome.summary
