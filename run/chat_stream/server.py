@@ -56,6 +56,7 @@ class ChatServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no type
             "timeout": 0,
             "graceful_timeout": 2,
             "keepalive": 5,
+            "control_socket_disable": True,  # it would lie in the home folder
             "loglevel": "warning",
             "worker_exit": self._stop,
             "post_worker_init": self._ready,

@@ -531,6 +531,7 @@ def test_a_result_that_was_shown_before_the_crash_is_not_told_again(
         before = Conversation(dead)
         before.prompt("search slowly for whales")
         before.until_type("tool_output")
+        model.wait_for(2)
         dead.loop.run(before.room.journal.flush())  # type: ignore[union-attr]
         bury(dead)
         heir = acting(services, model, tmp_path)
