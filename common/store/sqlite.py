@@ -39,6 +39,7 @@ from common.store import (
     semantics,
 )
 from common.store.semantics import Order, Parts
+from common.wal import into_wal
 
 T = TypeVar("T")
 
@@ -506,7 +507,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         # Documents are mostly a few kilobytes: of larger pages, each would leave half one empty.
         database.execute("PRAGMA page_size=1024")
-        database.execute("PRAGMA journal_mode=WAL")
+        into_wal(database)
         database.execute("PRAGMA wal_autocheckpoint=4000")
         database.execute("PRAGMA synchronous=NORMAL")
         database.execute("PRAGMA cache_size=-16000")

@@ -28,6 +28,7 @@ from common.errors import VendorUnavailable
 from common.log import get_logger
 from common.tasks import Queue, Task
 from common.tasks.check import check_task
+from common.wal import into_wal
 
 NAME_KEPT_S = 24 * 3600.0  # how long a used name stays refused
 _MAX_DOUBLINGS = 16
@@ -281,7 +282,7 @@ class EmbeddedTasks:
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite would say 0644
             connection = sqlite3.connect(self._path, timeout=10.0, isolation_level=None)
             connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode=WAL")
+            into_wal(connection)
             # Survives a killed process; only a power cut may undo the last moments.
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.executescript(_SCHEMA)
