@@ -13,8 +13,9 @@ from flask_sock import Sock
 
 from common.assistant.jobs import FOLLOW_UP_PATH
 from common.assistant.protocol import SUBPROTOCOL, check_chat_id
-from common.errors import InvalidInput, NotAuthenticated, NotFound
-from common.identity import Identity, bearer
+from common.errors import InvalidInput, NotFound
+from common.identity import Identity
+from common.web import endpoint
 from common.web.edge import install, json_body, text_field
 from common.web.endpoint import acknowledge, check_platform
 from run.chat_stream.chat_socket import ChatSockets
@@ -207,10 +208,7 @@ def signed_in(
     def decorate(view: Callable[Concatenate[Identity, P], Any]) -> Callable[P, Any]:
         @wraps(view)
         def checked(*args: P.args, **kwargs: P.kwargs) -> Any:
-            token = bearer(request.headers.get("Authorization"))
-            if token is None:
-                raise NotAuthenticated("Sign in first.")
-            return view(services.loop.run(services.verifier.verify(token)), *args, **kwargs)
+            return view(endpoint.signed_in(request, services), *args, **kwargs)
 
         return checked
 
