@@ -15,13 +15,13 @@ more than RESERVE deltas that are not stored.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import msgspec
 
-from common.assistant.protocol import Event, RawResponseEvent, encode_event
+from common.assistant.protocol import Event, encode_delta, encode_event
 from common.errors import OdaiError
 from common.log import get_logger
 
@@ -30,6 +30,7 @@ log = get_logger(__name__)
 FLUSH_SECONDS = 0.5
 LAZY_SECONDS = 0.03
 RESERVE = 4096
+_BEAT_SECONDS = 0.02
 
 
 @dataclass(slots=True)
@@ -112,7 +113,8 @@ class TurnJournal:
             tail.texts.append(text)
         else:
             self.entries.append(Deltas(self.last, self.agent, [text]))
-        self._flush_within(FLUSH_SECONDS)
+        if self._timer is None:
+            self._flush_within(FLUSH_SECONDS)
         self._advance()
 
     def event(self, event: Event, *, first: int | None = None, soon: bool = True) -> int:
@@ -196,11 +198,9 @@ class TurnJournal:
         await self.settle()
         await self._flush()
 
-    def after(self, seq: int) -> Iterator[tuple[int, bytes]]:
-        """Yield (last number, payload) of what follows `seq` and may be shown, deltas merged."""
-        yield from replay(
-            self.entries, seq, self.visible, chat_id=self.chat_id, turn_id=self.turn_id
-        )
+    def after(self, seq: int) -> list[tuple[int, bytes]]:
+        """Return (last number, payload) of what follows `seq` and may be shown, deltas merged."""
+        return replay(self.entries, seq, self.visible, chat_id=self.chat_id, turn_id=self.turn_id)
 
     def backlog(self, seq: int) -> int:
         """Return about how many bytes `after(seq)` would yield."""
@@ -268,23 +268,30 @@ class TurnJournal:
 
     def _flush_within(self, seconds: float) -> None:
         if self._timer is None:
-            self._timer = self._loop.call_later(seconds, self._flush_soon)
+            due = self._loop.time() + seconds
+            # The turns of a process take the same beats: the store commits them together.
+            self._timer = self._loop.call_at(due - due % _BEAT_SECONDS, self._flush_soon)
 
 
 def replay(
     entries: list[Entry], seq: int, until: int, *, chat_id: str, turn_id: str
-) -> Iterator[tuple[int, bytes]]:
-    """Yield (last number, payload) of the events after `seq` up to `until`, deltas merged."""
+) -> list[tuple[int, bytes]]:
+    """Return (last number, payload) of the events after `seq` up to `until`, deltas merged."""
+    found: list[tuple[int, bytes]] = []
     for entry in _tail(entries, seq):
         if entry.first > until:
-            return
+            break
         if isinstance(entry, Single):
-            yield entry.last, entry.payload
+            found.append((entry.last, entry.payload))
             continue
         first, last = max(entry.first, seq + 1), min(entry.last, until)
-        text = "".join(entry.texts[first - entry.first : last - entry.first + 1])
-        event = RawResponseEvent(delta=text, current_agent=entry.agent)
-        yield last, encode_event(event, chat_id=chat_id, turn_id=turn_id, seq=last, from_seq=first)
+        texts = entry.texts[first - entry.first : last - entry.first + 1]
+        text = texts[0] if first == last else "".join(texts)
+        payload = encode_delta(
+            text, entry.agent, chat_id=chat_id, turn_id=turn_id, seq=last, from_seq=first
+        )
+        found.append((last, payload))
+    return found
 
 
 def encode_entries(entries: list[Entry]) -> bytes:

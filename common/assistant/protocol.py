@@ -368,3 +368,23 @@ def encode_event(
     if from_seq is not None and from_seq != seq:
         envelope["from_seq"] = from_seq
     return _encode(event)[:-1] + b"," + _encode(envelope)[1:]
+
+
+class _Delta(msgspec.Struct, tag_field="type", tag="raw_response_event", frozen=True):
+    """A RawResponseEvent with its envelope, so that a delta is encoded in one go."""
+
+    delta: str
+    current_agent: str
+    id: str
+    chat_id: str
+    turn_id: str
+    seq: int
+    from_seq: int | msgspec.UnsetType = msgspec.UNSET
+
+
+def encode_delta(
+    text: str, agent: str, *, chat_id: str, turn_id: str, seq: int, from_seq: int
+) -> bytes:
+    """Return what `encode_event` would of a RawResponseEvent, at half the cost."""
+    merged = msgspec.UNSET if from_seq == seq else from_seq
+    return _encode(_Delta(text, agent, f"{turn_id}:{seq}", chat_id, turn_id, seq, merged))

@@ -76,6 +76,7 @@ class Room:
         self.recovering = asyncio.Lock()
         self.location: Location | None = None
         self.timezone = "UTC"
+        self.address = ""  # the IP address of who asked last, "" where unknown
         self.users = 0  # sockets and workers that hold it open
 
     @property
@@ -124,15 +125,14 @@ class Room:
 
     def spread(self, journal: TurnJournal) -> None:
         """Show every viewer what has become visible in `journal`."""
-        shared: list[tuple[int, bytes]] | None = None
+        shared: list[tuple[int, bytes]] = []
         shared_from = -1
         for viewer in list(self.viewers):
-            current = viewer.turn_id == journal.turn_id and viewer.ready
-            if not current:
+            if viewer.turn_id != journal.turn_id or not viewer.ready:
                 self.pull(viewer)
                 continue
-            if shared is None or viewer.seq != shared_from:
-                shared, shared_from = list(journal.after(viewer.seq)), viewer.seq
+            if viewer.seq != shared_from:
+                shared, shared_from = journal.after(viewer.seq), viewer.seq
             self._show(viewer, shared)
 
     def pull(self, viewer: Viewer) -> None:

@@ -91,6 +91,7 @@ class FastResponsesModel(Model):
         self._timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=_CONNECT_SECONDS, sock_read=silence_s
         )
+        self._silence_s = silence_s
         self._sleep = sleep
         self._session: aiohttp.ClientSession | None = None
         self._proxy: str | None = None
@@ -105,11 +106,14 @@ class FastResponsesModel(Model):
         target = sink.get()
         with translated():
             response = await self._open(self.body(call))
+            silence = _Silence(response, self._silence_s)
             try:
-                result = await _read(response.content, target)
+                result = await _read(response.content, target, silence.hear)
             except BaseException:
                 response.close()
                 raise
+            finally:
+                silence.end()
             self._let_go(response)
         target.answered(result)
         return result
@@ -304,7 +308,7 @@ class _Response(msgspec.Struct):
 
 _event = msgspec.json.Decoder(_Event).decode
 _response = msgspec.json.Decoder(_Response).decode
-_USUAL = re.compile(rb"^event:.*\ndata: (.+)\n\n", re.MULTILINE)
+_USUAL = re.compile(rb"event:[^\n]*\ndata: ([^\n]+)\n\n")
 _ENDS = frozenset(("response.completed", "response.incomplete", "response.failed"))
 
 
@@ -319,8 +323,9 @@ class EventSplitter:
 
         An empty chunk is the end of the stream. Raises VendorRejected for an endless event.
         """
-        text = self._rest + chunk if self._rest else chunk
-        held = b""
+        if not self._rest and chunk.endswith(b"\n\n") and b"\r" not in chunk:
+            return _data(chunk)
+        text, held = self._rest + chunk, b""
         if b"\r" in text:
             # A final CR may be half of a CRLF.
             if chunk and text.endswith(b"\r"):
@@ -334,8 +339,10 @@ class EventSplitter:
 
 
 def _data(text: bytes) -> list[bytes]:
+    if one := _USUAL.fullmatch(text):
+        return [one[1]]
     found: list[bytes] = _USUAL.findall(text)
-    # A match begins a line and holds three line ends: so many and no more means nothing but these.
+    # A match holds three line ends: so many and no more means nothing but these.
     if len(found) * 3 == text.count(b"\n"):
         return found
     return [data for block in text.split(b"\n\n") if (data := _unusual(block))]
@@ -346,13 +353,47 @@ def _unusual(block: bytes) -> bytes:
     return b"\n".join(value.removeprefix(b" ") for name, _, value in lines if name == b"data")
 
 
-async def _read(content: aiohttp.StreamReader, target: Sink) -> ModelResponse:
+class _Silence:
+    """Ends a response on which nothing has arrived for `seconds`.
+
+    One timer for each such time: aiohttp's own would be cancelled and set again with every chunk.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._content = response.content
+        self._seconds = seconds
+        self._heard = self._loop.time()
+        if (connection := response.connection) and connection.protocol:
+            connection.protocol.read_timeout = None
+        self._timer = self._loop.call_later(seconds, self._check)
+
+    def hear(self) -> None:
+        """Something arrived."""
+        self._heard = self._loop.time()
+
+    def end(self) -> None:
+        """Watch no longer."""
+        self._timer.cancel()
+
+    def _check(self) -> None:
+        due = self._heard + self._seconds
+        if self._loop.time() < due:
+            self._timer = self._loop.call_at(due, self._check)
+            return
+        self._content.set_exception(aiohttp.SocketTimeoutError("silence"))
+
+
+async def _read(
+    content: aiohttp.StreamReader, target: Sink, heard: Callable[[], None]
+) -> ModelResponse:
     """Read the events up to the last one, telling `target` the text; return the response."""
     splitter = EventSplitter()
     done: list[msgspec.Raw] = []
     ended = False
     while not ended:
         chunk = await content.readany()
+        heard()
         ended = not chunk
         for data in splitter.feed(chunk):
             event = _decoded(data)

@@ -1,9 +1,9 @@
 """The document store in one SQLite file: the laptop's, with Firestore's semantics.
 
 Every statement runs in one thread of the store's own, so that the event loop never waits for a
-disk, and every commit is one SQLite transaction in a write-ahead log: a process killed in the
-middle leaves the last whole commit. Several processes may share a file; watches see each other's
-commits within WATCH_POLL_S.
+disk. A commit is whole or not there: it is a SQLite transaction in a write-ahead log or, together
+with others that wait at the same moment, a savepoint of one, told as done once that has ended.
+Several processes may share a file; watches see each other's commits within WATCH_POLL_S.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import os
 import random
 import sqlite3
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
@@ -47,6 +48,7 @@ WATCH_POLL_S: Final = 0.05
 BUSY_TIMEOUT_S: Final = 5.0  # how long a commit waits for another process's
 MAX_ATTEMPTS: Final = 10  # of one transaction
 KEPT_CHANGES: Final = 1024  # a watch further behind reads its whole query again
+_LARGEST_GROUP: Final = 64  # commits in one SQLite transaction
 _SCHEMA_VERSION: Final = 1
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS documents (
@@ -75,7 +77,7 @@ class SqliteStore:
     def __init__(self, database: sqlite3.Connection, path: Path) -> None:
         self._database = database
         self._path = path
-        self._thread = _StoreThread()
+        self._thread = _StoreThread(self._commit)
         self._watches: list[_SqliteWatch] = []  # the thread's
         self._poll: asyncio.Task[None] | None = None
 
@@ -128,7 +130,7 @@ class SqliteStore:
 
     async def commit(self, *writes: Write) -> list[str]:
         """Apply the writes at once or not at all; return each document's new version."""
-        return await self._run(self._write, [], _planned(writes))
+        return await self._write([], _planned(writes))
 
     async def transact(self, work: Callable[[SqliteTransaction], Awaitable[T]]) -> T:
         """Run `work` until its writes commit against unchanged reads."""
@@ -142,7 +144,7 @@ class SqliteStore:
                     raise
             else:
                 with suppress(_Stale):
-                    await self._run(self._write, transaction.reads, transaction.planned)
+                    await self._write(transaction.reads, transaction.planned)
                     return result
             await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 5)))
         raise Conflict("Others kept changing the same documents. Please try again.")
@@ -175,6 +177,12 @@ class SqliteStore:
     async def _run(self, work: Callable[..., T], *args: Any) -> T:
         try:
             return await self._thread.run(work, *args)
+        except sqlite3.Error as err:
+            raise VendorUnavailable(_trouble(err, self._path)) from err
+
+    async def _write(self, reads: Sequence[_Read], planned: Sequence[_Planned]) -> list[str]:
+        try:
+            return await self._thread.run(self._stage, reads, planned, joins=True)
         except sqlite3.Error as err:
             raise VendorUnavailable(_trouble(err, self._path)) from err
 
@@ -270,21 +278,30 @@ class SqliteStore:
             return versions(self._query(what))
         return versions([self._get(*semantics.split_document_path(what))])
 
-    def _write(self, reads: Sequence[_Read], planned: Sequence[_Planned]) -> list[str]:
-        self._database.execute("BEGIN IMMEDIATE")
+    def _commit(self, jobs: Sequence[_Job]) -> None:
+        """Do what these commits ask in one transaction: writing it out costs most of each."""
         try:
-            if not self._unchanged(reads):
-                raise _Stale
-            now = dt.datetime.now(dt.UTC)
-            result = [self._apply(write, parts, now) for write, parts in planned]
+            self._database.execute("BEGIN IMMEDIATE")
+            for job in jobs:
+                self._database.execute("SAVEPOINT job")
+                job.do()
+                if job.error is not None:
+                    self._database.execute("ROLLBACK TO job")
+                self._database.execute("RELEASE job")
             self._database.execute("COMMIT")
-        except BaseException:
+        except sqlite3.Error as err:
+            for job in jobs:
+                job.error = job.error or err
             if self._database.in_transaction:  # SQLite itself rolls back on a full disk
                 self._database.execute("ROLLBACK")
-            raise
         with suppress(sqlite3.Error):  # committed all the same; the next look tells it
             self._tell()
-        return result
+
+    def _stage(self, reads: Sequence[_Read], planned: Sequence[_Planned]) -> list[str]:
+        if not self._unchanged(reads):
+            raise _Stale
+        now = dt.datetime.now(dt.UTC)
+        return [self._apply(write, parts, now) for write, parts in planned]
 
     def _apply(self, write: Write, parts: Parts, now: dt.datetime) -> str:
         collection, _, name = write.path.rpartition("/")
@@ -455,49 +472,84 @@ class _SqliteWatch:
         self.closed = True
 
 
+class _Job:
+    """Work for the store's thread, and the one who waits for it; `joins`: it is a commit."""
+
+    __slots__ = ("_future", "_loop", "_work", "error", "joins", "result")
+
+    def __init__(self, work: Callable[[], Any], *, joins: bool) -> None:
+        self.joins = joins
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self._work = work
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[Any] = self._loop.create_future()
+
+    async def done(self) -> Any:
+        return await self._future
+
+    def do(self) -> None:
+        try:
+            self.result = self._work()
+        except BaseException as err:
+            self.error = err
+
+    def tell(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._resolve)
+
+    def _resolve(self) -> None:
+        if self._future.done():  # who waited for it was cancelled
+            return
+        if self.error is not None:
+            self._future.set_exception(self.error)
+        else:
+            self._future.set_result(self.result)
+
+
 class _StoreThread:
-    """One thread that runs what it is given, in order.
+    """One thread that runs what it is given, in order; commits that wait together go together.
 
     A ThreadPoolExecutor does the same at three times the cost of a whole read.
     """
 
-    def __init__(self) -> None:
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+    def __init__(self, commit: Callable[[Sequence[_Job]], None]) -> None:
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._commit = commit
         threading.Thread(target=self._main, name="odai-store", daemon=True).start()
 
-    async def run(self, work: Callable[..., T], *args: Any) -> T:
+    async def run(self, work: Callable[..., T], *args: Any, joins: bool = False) -> T:
         """Return what `work` returns, or raise what it raises."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-
-        def resolve(result: T | None, err: BaseException | None) -> None:
-            if future.done():  # who waited for it was cancelled
-                return
-            if err is not None:
-                future.set_exception(err)
-            else:
-                future.set_result(result)  # type: ignore[arg-type]
-
-        def job() -> None:
-            result, failed = None, None
-            try:
-                result = work(*args)
-            except BaseException as err:
-                failed = err
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(resolve, result, failed)
-
+        job = _Job(partial(work, *args), joins=joins)
         self._jobs.put(job)
-        return await future
+        result: T = await job.done()
+        return result
 
     def stop(self) -> None:
         """End the thread behind what it was given."""
         self._jobs.put(None)
 
     def _main(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
-            del job  # what it holds is not kept until the next one comes
+        waiting: deque[_Job | None] = deque()
+        while True:
+            if not waiting:
+                waiting.append(self._jobs.get())
+            while len(waiting) < _LARGEST_GROUP and not self._jobs.empty():
+                waiting.append(self._jobs.get())
+            job = waiting.popleft()
+            if job is None:
+                return
+            group = [job]
+            if job.joins:
+                while waiting and (after := waiting[0]) and after.joins:
+                    group.append(after)
+                    waiting.popleft()
+                self._commit(group)
+            else:
+                job.do()
+            for job in group:
+                job.tell()
+            del job, group  # what they hold is not kept until the next one comes
 
 
 def _connect(path: Path) -> sqlite3.Connection:

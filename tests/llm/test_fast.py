@@ -361,7 +361,7 @@ def test_a_stream_that_breaks_off_is_not_tried_again(kept: int, cut: bool) -> No
 async def _read_alone(*chunks: bytes) -> tuple[list[Any], Any]:
     told = Told()
     try:
-        result: Any = await _read(Chunks(*chunks), told)  # type: ignore[arg-type]
+        result: Any = await _read(Chunks(*chunks), told, lambda: None)  # type: ignore[arg-type]
     except OdaiError as err:
         result = type(err)
     return told.calls, result

@@ -15,8 +15,19 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import InvalidInput, Misconfigured, VendorUnavailable
-from common.store import Delete, Increment, Merge, Put, Query, Store, Transaction, Update, Write
+from common.errors import Conflict, InvalidInput, Misconfigured, VendorUnavailable
+from common.store import (
+    Create,
+    Delete,
+    Increment,
+    Merge,
+    Put,
+    Query,
+    Store,
+    Transaction,
+    Update,
+    Write,
+)
 from common.store.sqlite import KEPT_CHANGES, SqliteStore
 from tests.fakes.recording_store import RecordingStore
 from tests.store.test_contract import Seen
@@ -358,3 +369,25 @@ def test_operations_are_counted_as_they_are_billed(tmp_path: Path) -> None:
         assert store.counted.paths[-2:] == ["jobs/a", "jobs/a"]
 
     opened(tmp_path / "store.db", body)
+
+
+def test_commits_that_go_together_stand_and_fall_alone(tmp_path: Path) -> None:
+    """Of a hundred commits at the same moment only those fail whose condition does not hold."""
+
+    async def main() -> None:
+        store = SqliteStore.open(tmp_path / "store.sqlite")
+        await store.commit(Put("taken/0", {"n": -1}))
+        results = await asyncio.gather(
+            *(
+                store.commit(Put(f"free/{n}", {"n": n}), Create(f"taken/{n % 2 * n}", {"n": n}))
+                for n in range(100)
+            ),
+            return_exceptions=True,
+        )
+        refused = {n for n, result in enumerate(results) if isinstance(result, Conflict)}
+        assert refused == {n for n in range(100) if n % 2 == 0}
+        for n in range(100):
+            assert (await store.get(f"free/{n}") is None) == (n in refused)
+        await store.close()
+
+    asyncio.run(main())
