@@ -20,6 +20,7 @@ from tests.bench.processes import KINDS, Server, crowd, endpoint, raise_limit, r
 
 _ANSWER = 300  # deltas in a long answer
 _PACE_MS = 20.0
+_STEADY_S = 4.0  # for which all sockets stream at the same time
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Scope:
     paced: tuple[int, ...]
 
 
-FULL = Scope(rounds=5, crowds=(1, 50, 500), cold=40, idle=1000, paced=(200, 1000))
-QUICK = Scope(rounds=1, crowds=(1, 50), cold=15, idle=300, paced=(200,))
+FULL = Scope(rounds=5, crowds=(1, 50, 500), cold=40, idle=1000, paced=(50, 200, 1000))
+QUICK = Scope(rounds=1, crowds=(1, 50), cold=15, idle=300, paced=(50, 200))
 
 
 class Table:
@@ -124,32 +125,36 @@ def long_start(table: Table, scope: Scope) -> None:
 def paced(table: Table, scope: Scope) -> None:
     """Latency on the way through, one-way, from the endpoint's clock to the client's.
 
-    Counted once all sockets have been asked, so that all stream at the same time.
+    Counted while all sockets stream at the same time. The peer is left out where it cannot follow:
+    with 200 sockets its requests to the endpoint time out for want of CPU.
     """
-    for number, goal in ((200, "≤ 10 over"), (1000, "≤ 250")):
-        if number not in scope.paced:
-            continue
-        # The peer saturates far below a thousand.
-        kinds = KINDS if number == 200 else ("ours", "relay")
+    for number in scope.paced:
+        kinds = KINDS if number <= 50 else ("ours", "relay")
         found = {kind: _paced(kind, number, scope.rounds) for kind in kinds}
-        for name, field, shown in (
-            ("p50 ms", "p50_ms", ""),
-            ("p99 ms", "p99_ms", goal),
-            ("deltas a second", "rate", ""),
-            ("CPU µs a delta, start included", "cpu_us", ""),
+        for name, field in (
+            ("p50 ms", "p50_ms"),
+            ("p99 ms", "p99_ms"),
+            (f"deltas a second of {number * 50}", "rate"),
+            ("CPU µs a delta, starts included", "cpu_us"),
         ):
             values = {kind: found[kind][field] for kind in kinds}
-            table.compare(f"{number} sockets at 20 ms: {name}", values, shown)
+            goal = "≤ 250" if (number, field) == (1000, "p99_ms") else ""
+            table.compare(f"{number} sockets at 20 ms: {name}", values, goal)
+        if number == 200:
+            over = found["ours"]["p99_ms"] - found["relay"]["p99_ms"]
+            table.only("200 sockets at 20 ms: p99 ms over the relay", f"{over:.1f}", "≤ 10")
 
 
 def _paced(kind: str, sockets: int, rounds: int) -> dict[str, float]:
     spread = sockets / 50  # seconds; starts have a figure of their own
-    deltas = int((spread + 4.0) * 1000 / _PACE_MS)
+    deltas = int((spread + _STEADY_S) * 1000 / _PACE_MS)
     reports = []
     with _serving(kind, deltas=deltas, interval_ms=_PACE_MS, stamp=True) as target:
         _cost(target, sockets=1, prompts=1)
         for _ in range(rounds):
-            cost, report = _cost(target, sockets=sockets, prompts=1, spread=spread)
+            cost, report = _cost(
+                target, sockets=sockets, prompts=1, spread=spread, steady=_STEADY_S
+            )
             report["cpu_us"] = cost / deltas * 1e6
             reports.append(report)
     fields = ("p50_ms", "p99_ms", "rate", "cpu_us")

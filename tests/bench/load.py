@@ -127,11 +127,11 @@ class Crowd:
     def __init__(self, sockets: int, prompt: str) -> None:
         self.prompt = prompt.encode()
         self.answers = 0
-        self.steady_from = 0  # on the monotonic clock; latencies count from here on
-        self._last = 0
+        self.steady = (0, 0)  # ns on the monotonic clock: deltas sent between these count
         self._sockets = sockets
         self._opened = self._finished = 0
         self._latencies: list[int] = []
+        self._arrived = 0  # of those, within the time in which they were sent
         self._first: list[int] = []
         self._deltas = 0
         self._ready = asyncio.Event()
@@ -156,12 +156,13 @@ class Crowd:
 
     def saw(self, payload: bytes, asked_at: int) -> None:
         now = time.monotonic_ns()
+        begin, end = self.steady
         stamps = _STAMP.findall(payload.partition(_DELTAS_END)[0])
         self._deltas += len(stamps)
         for stamp in map(int, stamps):
-            if stamp >= self.steady_from:
+            if begin <= stamp < end:
                 self._latencies.append(now - stamp)
-                self._last = now
+                self._arrived += now < end
         if asked_at:
             self._first.append(now - asked_at)
 
@@ -178,7 +179,7 @@ class Crowd:
             "elapsed": elapsed,
             "answers": self.answers,
             "deltas": self._deltas,
-            "rate": len(latencies) / max(1e-3, (self._last - self.steady_from) / 1e9),
+            "rate": self._arrived * 1e9 / max(1, self.steady[1] - self.steady[0]),
             "p50_ms": latencies[len(latencies) // 2] / 1e6,
             "p99_ms": latencies[int(len(latencies) * 0.99)] / 1e6,
             "first_ms": statistics.median(self._first) / 1e6 if self._first else 0.0,
@@ -213,7 +214,8 @@ async def _run(options: argparse.Namespace) -> None:
             while crowd._finished < number and not crowd._problem:
                 await asyncio.sleep(0.002)
     elif options.prompts:
-        crowd.steady_from = time.monotonic_ns() + int(options.spread * 1e9)
+        begin = time.monotonic_ns() + int(options.spread * 1e9)
+        crowd.steady = (begin, begin + int(options.steady * 1e9))
         for number, socket in enumerate(sockets):
             loop.call_later(options.spread * number / len(sockets), socket.ask, options.prompts)
     if options.prompts:
@@ -235,6 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sockets", type=int, default=1)
     parser.add_argument("--prompts", type=int, default=1, help="for each socket, in sequence")
     parser.add_argument("--spread", type=float, default=0.0, help="seconds to start all within")
+    parser.add_argument("--steady", type=float, default=0.0, help="seconds to count latencies for")
     parser.add_argument("--one-by-one", action="store_true", help="one socket after the other")
     parser.add_argument("--greeted", action="store_true", help="the server speaks first")
     parser.add_argument("--prompt", default="What is new?")
