@@ -5,6 +5,8 @@ What was done to what is sealed; who, when, which tool and how it ended can be l
 
 from __future__ import annotations
 
+from typing import Any
+
 from common.documents import Clock, new_id
 from common.store import Create, Query, Store, Update
 from common.vault import Vault
@@ -52,6 +54,20 @@ class Audit:
                 await self.complete(row.id, status)
             acts.append((row.data["what"], status))
         return acts
+
+    async def of(self, uid: str, *, limit: int = 100) -> list[dict[str, Any]]:
+        """Return what was done in the user's name, the latest first: `{what, by, at, …}`."""
+        query = Query("audit", where=(("uid", "==", uid),), order_by=(("at", "desc"),), limit=limit)
+        rows = await self._store.query(query)
+        sealer = await self._vault.open(uid)
+        return [
+            {
+                **{name: row.data.get(name) for name in ("what", "by", "at", "status", "ended_at")},
+                "id": row.id,
+                "details": sealer.open(row.path, "details", row.data["details"]).decode(),
+            }
+            for row in rows
+        ]
 
     async def refused(self, what: str, reason: str) -> None:
         """Note a refused caller of our own endpoints, about no user in particular."""

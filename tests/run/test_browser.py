@@ -2,51 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
-
-import pytest
 
 from tests.fakes.vendors import Vendors
 from tests.run.serving import Server
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 MILLISECONDS = 20_000
-
-
-@pytest.fixture
-def page() -> Iterator[Any]:
-    """Open an empty page in Chromium; its complaints are kept in `page.complaints`."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("Chromium is missing: install the chromium package.")
-        pytest.skip("Chromium is not installed here.")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
-        opened = browser.new_page()
-        opened.set_default_timeout(MILLISECONDS)
-        opened.complaints = []
-        opened.on("pageerror", lambda err: opened.complaints.append(str(err)))
-        opened.on(
-            "console",
-            lambda said: said.type == "error" and opened.complaints.append(said.text),
-        )
-        yield opened
-        browser.close()
 
 
 def test_a_person_signs_in_asks_and_finds_the_conversation_again(

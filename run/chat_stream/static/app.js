@@ -5,6 +5,7 @@ import { ChatList } from "./chat_list.js";
 import { h, icon } from "./dom.js";
 import { Session, storage } from "./session.js";
 import { welcome } from "./welcome.js";
+import { openYou } from "./you.js";
 
 const $ = (id) => document.getElementById(id);
 const CHAT_ADDRESS = /^#\/chats\/([A-Za-z0-9_-]{1,128})$/;
@@ -37,6 +38,7 @@ async function start() {
     showSignIn(error.message);
     return;
   }
+  $("sandbox").hidden = !config.sandbox;
   $("model").textContent = config.offline ? "offline planner" : config.model ?? "";
   if (session.token) enter();
   else showSignIn();
@@ -83,7 +85,8 @@ function enter() {
   document.body.dataset.view = "chat";
   const outcome = takeLinking();
   followAddress();
-  if (outcome.get("link")) connect(`/oauth_google/login?provider=${outcome.get("link")}&feature=${outcome.get("feature") ?? ""}`);
+  if (outcome.get("link") === "plaid") connect("/auth/plaid/login");
+  else if (outcome.get("link")) connect(`/oauth_google/login?provider=${outcome.get("link")}&feature=${outcome.get("feature") ?? ""}`);
   else tellLinking(outcome);
   chatList.load().catch((error) => { if (error.status !== 401) showNotice(error.message); });
 }
@@ -254,6 +257,19 @@ function toggleDrawer() {
   $("new-chat").focus();
 }
 
+/** Ctrl or Cmd with K: search; with Shift and O: a new chat. "/" goes to the message box, Escape stops. */
+function shortcut(event) {
+  if (document.body.dataset.view !== "chat" || document.querySelector("dialog[open]")) return;
+  const command = event.ctrlKey || event.metaKey;
+  const writing = /^(?:INPUT|TEXTAREA)$/.test(event.target.tagName ?? "");
+  if (command && !event.shiftKey && event.key.toLowerCase() === "k") $("search").focus();
+  else if (command && event.shiftKey && event.key.toLowerCase() === "o") newChat();
+  else if (event.key === "/" && !writing && !command) $("composer").focus();
+  else if (event.key === "Escape" && chat?.running && !("drawer" in document.body.dataset)) chat.stop();
+  else return;
+  event.preventDefault();
+}
+
 function wireControls() {
   const composer = $("composer");
   $("composer-form").addEventListener("submit", submit);
@@ -278,6 +294,16 @@ function wireControls() {
     event.preventDefault();
     connect(button.href);
   });
+  let typing = 0;
+  $("search").addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(() => chatList.search($("search").value.trim(), $("found")), 200);
+  });
+  $("you").addEventListener("click", () => {
+    closeDrawer();
+    openYou(session, { connect, signOut: () => session.signOut() });
+  });
+  document.addEventListener("keydown", (event) => shortcut(event));
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && "drawer" in document.body.dataset) { closeDrawer(); $("menu").focus(); }
   });

@@ -3,6 +3,7 @@
 
 import { h, icon } from "./dom.js";
 import { link, safeUrl } from "./links.js";
+import { LOOKS } from "./looks.js";
 
 const ROWS_SHOWN = 5;
 const COLUMNS_SHOWN = 6;
@@ -28,7 +29,7 @@ export function outputCard({ output = {}, summary, sources }) {
   const body = look ?? (shown ? generic(data, summary) : null);
   if (!summary && !body && !sources?.length && !address) return null;
   return h("div", { class: "card", dataset: { testid: "tool-output", kind } },
-    summary && !look && h("p", { class: "card-summary", dir: "auto" }, summary),
+    summary && h("p", { class: look ? "sr-only" : "card-summary", dir: "auto" }, summary),
     address && h("p", {}, link(address, "Open the page")),
     body,
     sourceLine(sources));
@@ -193,7 +194,7 @@ function special(kind, data) {
   if (!data || typeof data !== "object" || Array.isArray(data)) return null;
   if (/weather|forecast/.test(kind)) return weather(data);
   if (/conversion/.test(kind)) return conversion(data);
-  return null;
+  return Object.hasOwn(LOOKS, kind) ? LOOKS[kind](data) : null;
 }
 
 // The one place where the reader's own units matter: those of their locale.
@@ -312,7 +313,7 @@ function money(value) {
 
 function connectCard(output, data, summary) {
   const address = ownOrSafe(addressIn(data));
-  const name = output.friendly_name ?? "this account";
+  const name = first(data, "name") ?? output.friendly_name ?? "this account";
   const words = summary ?? (typeof data === "string" && !address ? data : first(data, "message", "reason"));
   return h("div", { class: "card card-connect", dataset: { testid: "tool-output", kind: output.response_type } },
     h("p", { class: "card-summary", dir: "auto" }, icon("key"), typeof words === "string" ? words : `${name} needs to be connected first.`),

@@ -1,4 +1,4 @@
-// The list of chats at the side: choose, rename, delete.
+// The list of chats at the side: choose, search, rename, export, delete.
 
 import { h, icon } from "./dom.js";
 
@@ -75,6 +75,7 @@ export class ChatList {
     const dialog = h("dialog", { class: "dialog", "aria-label": "Chat options" },
       h("form", { method: "dialog" }, h("label", {}, "Title", name),
         h("div", { class: "dialog-buttons" }, remove,
+          h("button", { type: "submit", class: "button secondary", value: "export", formnovalidate: true }, "Export"),
           h("span", { class: "grow" }),
           h("button", { type: "submit", class: "button secondary", value: "" , formnovalidate: true }, "Cancel"),
           h("button", { type: "submit", class: "button", value: "save" }, "Save"))));
@@ -93,11 +94,43 @@ export class ChatList {
     dialog.addEventListener("close", () => {
       dialog.remove();
       if (dialog.returnValue === "save" && name.value.trim()) this.rename(chat, name.value.trim());
+      if (dialog.returnValue === "export") this.export(chat);
       if (dialog.returnValue === "delete") this.remove(chat);
     });
     document.body.append(dialog);
     dialog.showModal();
     name.select();
+  }
+
+  /** Show, in `found`, where `text` was said in any chat; nothing for an empty text. */
+  async search(text, found) {
+    this.sought = text;
+    this.element.hidden = Boolean(text);
+    found.hidden = !text;
+    if (!text) return;
+    let hits;
+    try {
+      ({ hits } = await this.session.call("GET", `/history/search?q=${encodeURIComponent(text)}`));
+    } catch (error) {
+      if (this.sought === text) found.replaceChildren(h("li", {}, error.message));
+      return;
+    }
+    if (this.sought !== text) return; // an answer to what is no longer asked
+    found.replaceChildren(...hits.map(({ chat, excerpt }) => h("li", {},
+      h("button", {
+        type: "button", class: "chat-name", dir: "auto", dataset: { testid: "found" }, onclick: () => this.actions.select(chat.id),
+      }, chat.title || UNTITLED, h("small", {}, excerpt)))));
+    if (!hits.length) found.replaceChildren(h("li", {}, "Nothing was found."));
+  }
+
+  async export(chat) {
+    try {
+      const url = URL.createObjectURL(await this.session.file(`/chats/${chat.id}/export?format=markdown`));
+      h("a", { href: url, download: `${chat.title || "chat"}.md` }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 60_000);
+    } catch (error) {
+      this.actions.failed(error.message);
+    }
   }
 
   async rename(chat, title) {

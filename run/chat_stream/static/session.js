@@ -52,12 +52,30 @@ export class Session extends EventTarget {
 
   /** Call the server; JSON in and out. Throws `ApiError`; a 401 also signs out. */
   async call(method, path, body) {
+    const response = await this.fetch(method, path, body);
+    const answer = await response.json().catch(() => ({}));
+    if (response.ok) return answer;
+    throw this.refused(answer, response);
+  }
+
+  /** Return what the server sends as a file. */
+  async file(path) {
+    const response = await this.fetch("GET", path);
+    if (response.ok) return response.blob();
+    throw this.refused(await response.json().catch(() => ({})), response);
+  }
+
+  refused(answer, response) {
+    if (response.status === 401 && this.token) this.signOut("Your session has ended. Sign in again to go on.");
+    return new ApiError(response.status, errorText(answer, response), Number(response.headers.get("Retry-After")) || 0);
+  }
+
+  async fetch(method, path, body) {
     const headers = { Accept: "application/json" };
     if (this.token) headers.Authorization = `Bearer ${this.token}`;
     if (body !== undefined) headers["Content-Type"] = "application/json";
-    let response;
     try {
-      response = await fetch(path, {
+      return await fetch(path, {
         method,
         headers,
         body: body === undefined ? undefined : JSON.stringify(body),
@@ -67,10 +85,6 @@ export class Session extends EventTarget {
     } catch {
       throw new ApiError(0, "The server cannot be reached. Check the connection and try again.");
     }
-    const answer = await response.json().catch(() => ({}));
-    if (response.ok) return answer;
-    if (response.status === 401 && this.token) this.signOut("Your session has ended. Sign in again to go on.");
-    throw new ApiError(response.status, errorText(answer, response), Number(response.headers.get("Retry-After")) || 0);
   }
 }
 

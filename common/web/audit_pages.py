@@ -1,0 +1,29 @@
+"""What was done in a user's name: `GET /audit?limit=100`, the latest first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import Request, Response, jsonify
+
+from common.errors import InvalidInput
+from common.identity import Identity
+
+if TYPE_CHECKING:
+    from common.bootstrap import Services
+
+_MOST = 200
+
+
+def answer(request: Request, services: Services, user: Identity) -> Response:
+    """Return `{acts: [{id, what, by, at, status, ended_at, details}]}`; times are ISO 8601."""
+    limit = request.args.get("limit", "100")
+    if not limit.isdecimal() or not 1 <= int(limit) <= _MOST:
+        raise InvalidInput(f"limit must be 1 to {_MOST}.")
+    acts = services.loop.run(services.audit.of(user.uid, limit=int(limit)))
+    return jsonify(acts=[_shown(act) for act in acts])
+
+
+def _shown(act: dict[str, Any]) -> dict[str, Any]:
+    times = {name: act[name].isoformat() if act[name] else None for name in ("at", "ended_at")}
+    return act | times
