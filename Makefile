@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs stage bench lock format clean
+.PHONY: help run test check docs stage deploy destroy bench lock format clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -31,12 +31,18 @@ docs: $(VENV)/.runtime ## write what the documents generate from the code
 stage: $(VENV)/.runtime ## lay out each function as it is deployed, under build/
 	@$(BIN)/python -m run.local stage
 
+deploy: $(VENV)/.runtime ## bring a private copy up in Google Cloud (PROJECT=my-project ENV=dev)
+	@$(BIN)/python -m run.local deploy --project "$(PROJECT)" --env $(or $(ENV),dev) $(ARGS)
+
+destroy: $(VENV)/.runtime ## take it down again (PROJECT=my-project ENV=dev)
+	@$(BIN)/python -m run.local destroy --project "$(PROJECT)" --env $(or $(ENV),dev) $(ARGS)
+
 bench: $(VENV)/.tools ## print every measured figure, side by side with the peer
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 lock: ## renew requirements.txt from requirements.in
 	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install -q -r requirements.in
-	@{ head -1 requirements.txt; build/lock/bin/pip freeze; } > build/requirements.txt
+	@{ head -1 requirements.txt; { build/lock/bin/pip freeze; grep '==.*;' requirements.in; } | sort -u -f; } > build/requirements.txt
 	@mv build/requirements.txt requirements.txt && rm -r build/lock
 
 clean: ## remove what was made (not your data in .odai)

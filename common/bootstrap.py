@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
+from common import log
 from common.documents import now
 from common.errors import Misconfigured
 from common.loop import LoopThread
@@ -22,14 +23,31 @@ from common.settings import Settings
 if TYPE_CHECKING:
     from agents import Model
 
+    from common.assistant.analytics import Segment
+    from common.assistant.answering import Answering
     from common.assistant.approvals import Approvals
     from common.assistant.audit import Audit
+    from common.assistant.budgets import Budgets
+    from common.assistant.calls import Calls
     from common.assistant.chats import Chats
+    from common.assistant.closing import Closing
+    from common.assistant.history import History
     from common.assistant.jobs import Jobs
+    from common.assistant.memories import Memories
+    from common.assistant.paid import PaidModel
+    from common.assistant.phone_book import PhoneBook
     from common.assistant.routing import Router
+    from common.assistant.schedules import Schedules
+    from common.assistant.scheduling import UserSchedules
+    from common.assistant.texts import Texts
+    from common.assistant.titles import Titles
     from common.assistant.turns import Turns
-    from common.egress import Egress
+    from common.assistant.twilio_api import TwilioApi
+    from common.assistant.unhandled import UnhandledRequests
+    from common.assistant.usage import Usage
+    from common.egress import Egress, Slots
     from common.events import Events
+    from common.events.facts import Analytics
     from common.google_rest import GoogleRest
     from common.identity import Callers, DevelopmentTokens, Tickets, Verifier
     from common.identity.blind import BlindIndex
@@ -42,9 +60,10 @@ if TYPE_CHECKING:
     from common.oauth.endpoints import Endpoints
     from common.plaid_items import Banks, WebhookKeys
     from common.store import Store
-    from common.tasks import Tasks
+    from common.tasks import Queue, Tasks
     from common.tasks.embedded import Deliver, Delivery, Response
-    from common.tools import Accounts, Registry, ToolRunner
+    from common.telemetry import Telemetry
+    from common.tools import Accounts, Asker, Registry, ToolRunner
     from common.vault import Vault
 
 EMULATED_PROJECT = "odai-local"  # where the emulators keep things unless another is named
@@ -61,6 +80,7 @@ class Services:
         self.loop = loop
         self.clock = now
         self.deliver: Deliver | None = None  # how the embedded queue reaches the functions
+        self.telemetry: Telemetry | None = None  # see observe
         self.instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
 
     @cached_property
@@ -89,23 +109,34 @@ class Services:
         """The outbound HTTP client."""
         from common.egress import Egress
 
-        return Egress(host_map=self.settings.egress_map)
+        return Egress(host_map=self.settings.egress_map, slots=lambda: self._slots)
+
+    @cached_property
+    def _slots(self) -> Slots:
+        from common.tools.pacing import SharedSlots
+
+        return SharedSlots(self.store, clock=self.clock)
 
     @cached_property
     def runner(self) -> ToolRunner:
         """Runs tools."""
+        from common.oauth.renewing import RenewingEgress
         from common.tools import ToolRunner
 
         return ToolRunner(
-            self.registry, self.egress,
+            self.registry, RenewingEgress(self.egress, self.keeper),
             secret=self.settings.secret, clock=self.clock, accounts_for=self.accounts_for,
             is_owner=self.settings.is_owner,
             banks_for=lambda uid: self.banks.of(uid),
+            memories_for=lambda uid: self.memories.of(uid),
+            schedules_for=self.schedules_for,
         )  # fmt: skip
 
     def accounts_for(self, uid: str) -> Accounts:
-        """Return the linked accounts of `uid`, as tools see them."""
-        return self.keeper.of(uid)
+        """Return the linked accounts of `uid` and their own number, as tools see them."""
+        from common.assistant.phone_book import AccountsAndPhone
+
+        return AccountsAndPhone(self.keeper.of(uid), self.phone_book, uid)
 
     @cached_property
     def linked(self) -> LinkedAccounts:
@@ -135,15 +166,15 @@ class Services:
             raise Misconfigured("ODAI_PUBLIC_URL must be an https address to link accounts.")
         return Links(
             States(self.store, clock=self.clock, secure=secure), self.linked, self._endpoints,
-            clock=self.clock, home=settings.base_url, origins=settings.allowed_origins,
-            browser_map=settings.egress_map,
+            self.members, clock=self.clock, home=settings.base_url,
+            origins=settings.allowed_origins, browser_map=settings.egress_map,
         )  # fmt: skip
 
     @cached_property
     def _endpoints(self) -> Endpoints:
         from common.oauth.endpoints import Endpoints
 
-        return Endpoints(self.egress, self.settings.secret)
+        return Endpoints(lambda: self.egress, self.settings.secret)
 
     @cached_property
     def store(self) -> Store:
@@ -190,8 +221,23 @@ class Services:
     def tasks(self) -> Tasks:
         """Makes requests later."""
         from common.assistant.jobs import queues
+        from common.assistant.texts import TEXTS
 
-        settings, known = self.settings, queues(self.registry)
+        return self._open_tasks([*queues(self.registry), TEXTS])
+
+    @property
+    def _errands(self) -> Tasks:
+        """The queue of texts: to know every queue, a webhook would import every connector."""
+        return self.__dict__.get("tasks") or self._text_tasks
+
+    @cached_property
+    def _text_tasks(self) -> Tasks:
+        from common.assistant.texts import TEXTS
+
+        return self._open_tasks([TEXTS])
+
+    def _open_tasks(self, known: Sequence[Queue]) -> Tasks:
+        settings = self.settings
         if not settings.local:
             from common.tasks.cloud_tasks import CloudTasks
 
@@ -218,6 +264,7 @@ class Services:
                 audience=settings.functions_url or settings.base_url,
                 emails=[settings.invoker],
                 keys=SigningKeys(google_oidc_keys(self.egress), clock=self.clock),
+                signature_checked_by_platform=settings.platform_checks,
                 clock=self.clock,
             )
         return LocalCallers.open(
@@ -250,11 +297,11 @@ class Services:
 
     @cached_property
     def development(self) -> DevelopmentTokens | None:
-        """Makes and checks development tokens; None in production."""
+        """Makes and checks development tokens; None in production and in any cloud."""
         from common.identity import DevelopmentTokens
 
-        if self.settings.production:
-            return None
+        if self.settings.production or not self.settings.local:
+            return None  # elsewhere anybody who finds the address could be anybody
         return DevelopmentTokens.open(self.settings.data_dir, production=False, clock=self.clock)
 
     @cached_property
@@ -265,7 +312,7 @@ class Services:
 
         verifiers: list[Verifier] = []
         if project := self.settings.firebase_project or self.settings.google_project:
-            keys = SigningKeys(google_certificates(self.egress), clock=self.clock)
+            keys = SigningKeys(lambda: google_certificates(self.egress)(), clock=self.clock)
             verifiers.append(FirebaseTokens(project, keys, clock=self.clock))
         if self.development:
             verifiers.append(self.development)
@@ -313,6 +360,44 @@ class Services:
         )
 
     @cached_property
+    def phone_book(self) -> PhoneBook:
+        """Tells whose telephone it is."""
+        from common.assistant.phone_book import PhoneBook
+
+        return PhoneBook(
+            self.store, self.vault, self.blind, self.members,
+            guests=self.settings.phone_guests, clock=self.clock,
+        )  # fmt: skip
+
+    @cached_property
+    def calls(self) -> Calls:
+        """Keeps calls."""
+        from common.assistant.calls import Calls
+
+        return Calls(self.store, clock=self.clock)
+
+    @cached_property
+    def texts(self) -> Texts:
+        """Keeps texts and has them answered."""
+        from common.assistant.texts import Texts
+
+        return Texts(self.store, self.vault, self._errands, clock=self.clock)
+
+    @cached_property
+    def twilio(self) -> TwilioApi:
+        """Twilio's REST API."""
+        from common.assistant.twilio_api import TwilioApi
+
+        return TwilioApi(lambda: self.egress, self.settings.secret)
+
+    @cached_property
+    def answering(self) -> Answering:
+        """Asks chats without a socket; loads what `turns` does."""
+        from common.assistant.answering import Answering
+
+        return Answering(self.turns, self.chats)
+
+    @cached_property
     def pins(self) -> Pins:
         """Keeps the PINs of callers."""
         from common.identity.pins import Pins
@@ -325,7 +410,7 @@ class Services:
         from common.plaid_items import Banks, PlaidApi
 
         return Banks(
-            self.store, self.vault, PlaidApi(self.egress, self.settings.secret), self.blind,
+            self.store, self.vault, PlaidApi(lambda: self.egress, self.settings.secret), self.blind,
             clock=self.clock, webhook=f"{self.settings.base_url}/auth/plaid/webhook",
             redirect_uri=self.settings.secret("PLAID_REDIRECT_URI") or "",
         )  # fmt: skip
@@ -352,11 +437,128 @@ class Services:
         )
 
     @cached_property
+    def usage(self) -> Usage:
+        """Reads what users spent."""
+        from common.assistant.usage import Usage
+
+        return Usage(self.store, clock=self.clock)
+
+    @cached_property
+    def budgets(self) -> Budgets:
+        """Keeps users within what they may spend."""
+        from common.assistant.budgets import Budgets, Caps
+        from common.assistant.usage import OPENAI_PRICES, Prices
+
+        settings = self.settings
+        theirs = "" if settings.openai_base_url else OPENAI_PRICES  # another endpoint: who knows
+        prices = Prices() if settings.offline else Prices.parse(settings.prices or theirs)
+        return Budgets(
+            self.store, prices, model="offline" if settings.offline else settings.model,
+            voice_model=settings.voice_model, clock=self.clock,
+            caps=Caps.parse(settings.daily_soft, settings.daily_hard, settings.daily_task),
+        )  # fmt: skip
+
+    @cached_property
+    def memories(self) -> Memories:
+        """Keeps what users asked to be remembered."""
+        from common.assistant.memories import Memories
+
+        return Memories(self.store, self.vault, clock=self.clock)
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        """Keeps what is to happen later."""
+        from common.assistant.schedules import Schedules
+        from common.assistant.texting import Texting
+
+        able = self.settings.secret("TWILIO_AUTH_TOKEN") is not None
+        return Schedules(
+            self.store, self.vault, self.tasks, clock=self.clock,
+            jobs=lambda: self.jobs, runner=lambda: self.runner,
+            texting=Texting(self.texts, self.phone_book, lambda: self.twilio.ours)
+            if able else None,
+        )  # fmt: skip
+
+    def schedules_for(self, asker: Asker) -> UserSchedules:
+        """Return the schedules of `asker`, as tools see them."""
+        from common.assistant.scheduling import UserSchedules
+
+        return UserSchedules(self.schedules, self.runner, asker, clock=self.clock)
+
+    @cached_property
+    def history(self) -> History:
+        """Reads past chats."""
+        from common.assistant.history import History
+
+        return History(self.store, self.vault)
+
+    @cached_property
     def model(self) -> Model:
         """The language model, or the offline planner."""
         from common.llm.provider import open_model
 
         return open_model(self.settings, self.registry, self.clock)
+
+    @cached_property
+    def small_model(self) -> PaidModel | None:
+        """The model behind titles and suggestions, on users' budgets; None where rules do it."""
+        from common.assistant.paid import PaidModel
+        from common.llm.plain import PlainModel
+
+        settings = self.settings
+        if settings.offline or settings.small_model == "off":
+            return None
+        plain = PlainModel(
+            self.egress,
+            model=settings.model if settings.small_model == "same" else settings.small_model,
+            key=settings.openai_api_key, base_url=settings.openai_base_url, api=settings.model_api,
+        )  # fmt: skip
+        return PaidModel(plain, self.budgets)
+
+    @cached_property
+    def titles(self) -> Titles:
+        """Names chats."""
+        from common.assistant.titles import Titles
+
+        return Titles(self.chats, self.small_model)
+
+    @cached_property
+    def unhandled(self) -> UnhandledRequests:
+        """Keeps what could not be done."""
+        from common.assistant.unhandled import UnhandledRequests
+
+        return UnhandledRequests(self.store, self.vault, clock=self.clock)
+
+    @cached_property
+    def closing(self) -> Closing:
+        """Thinks about turns that have ended."""
+        from common.assistant.closing import Closing
+        from common.assistant.suggestions import Reach
+
+        reach = Reach(
+            self.settings.secret, is_owner=self.settings.is_owner,
+            accounts_of=lambda uid: self.linked.of(uid),
+            banks_of=lambda uid: self.banks.listed(uid),
+        )  # fmt: skip
+        return Closing(
+            self.chats, self.small_model, registry=self.registry, router=self.router,
+            reach=reach, unhandled=self.unhandled, analytics=self.analytics,
+        )  # fmt: skip
+
+    @cached_property
+    def analytics(self) -> Analytics:
+        """Tells product analytics what happened, behind everybody's back."""
+        from common.events.facts import Analytics
+
+        return Analytics(self.events, self.loop.loop, clock=self.clock)
+
+    @cached_property
+    def segment(self) -> Segment | None:
+        """Forwards facts to Segment; None without its write key."""
+        from common.assistant.analytics import Segment
+
+        key = self.settings.secret("SEGMENT_WRITE_KEY")
+        return Segment(self.egress, key) if key else None
 
     @cached_property
     def turns(self) -> Turns:
@@ -370,8 +572,18 @@ class Services:
             chats=self.chats,
             router=self.router,
             orchestrator=Orchestrator(self.registry, self.router, self.model),
-            means=Means(self.runner, self.jobs, self.approvals, self.audit),
+            means=Means(
+                self.runner,
+                self.jobs,
+                self.approvals,
+                self.audit,
+                self.budgets,
+                self.memories,
+                self.schedules,
+            ),
             events=self.events,
+            closing=self.closing,
+            analytics=self.analytics,
             clock=self.clock,
             model_settings=model_settings(),
         )
@@ -380,9 +592,22 @@ class Services:
     def of_process(cls) -> Services:
         """Return this process's services, made from its environment on first use."""
         if cls._of_process is None:
-            cls(Settings.from_env(os.environ), LoopThread()).adopt()
+            services = cls(Settings.from_env(os.environ), LoopThread())
+            if not services.settings.local:
+                log.configure(
+                    project=services.settings.google_project, level=services.settings.log_level
+                )
+            services.observe()
+            services.adopt()
         assert cls._of_process is not None
         return cls._of_process
+
+    def observe(self) -> None:
+        """Send traces and errors where the settings say; loads nothing where they name no place."""
+        if self.settings.traces or self.settings.sentry_dsn:
+            from common import telemetry  # 0.1 s of OpenTelemetry
+
+            self.telemetry = telemetry.start(self.settings, self.loop, self._google)
 
     def adopt(self) -> None:
         """Be the services of this process, for its functions."""
@@ -405,7 +630,13 @@ class Services:
 
     def close(self) -> None:
         """Close what was opened, then end the loop."""
-        for name in ("jobs", "tasks", "model", "events", "egress", "store", "keys", "presence"):
+        if self.telemetry:
+            self.telemetry.close()
+        order = (
+            "jobs", "tasks", "_text_tasks", "closing", "analytics", "model", "events", "egress",
+            "store", "keys", "presence",
+        )  # fmt: skip
+        for name in order:
             if (part := self.__dict__.get(name)) and hasattr(part, "close"):
                 self.loop.run(part.close(), timeout=5.0)
         self.loop.stop()

@@ -17,6 +17,7 @@ Data: TypeAlias = dict[str, Any]
 Clock: TypeAlias = Callable[[], dt.datetime]
 
 CHAT_ID = re.compile(r"[A-Za-z0-9_-]{1,128}\Z")
+TURN_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}\Z")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 

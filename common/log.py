@@ -11,12 +11,18 @@ import contextvars
 import datetime as dt
 import json
 import logging
+import re
 import secrets
 import sys
 from typing import Any, TextIO
 
 trace_id: contextvars.ContextVar[str] = contextvars.ContextVar("trace_id", default="")
+span_id: contextvars.ContextVar[str] = contextvars.ContextVar("span_id", default="")
+sampled: contextvars.ContextVar[bool] = contextvars.ContextVar("sampled", default=False)
 
+_TRACEPARENT = re.compile(
+    "[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
+)
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -26,15 +32,25 @@ def get_logger(name: str) -> logging.Logger:
 
 
 def new_trace(header: str | None = None) -> str:
-    """Start a trace: the id of a W3C `traceparent` header if it holds one, else a new random id.
+    """Start a trace: that of a W3C `traceparent` header if it holds one, else one of a random id.
 
-    Sets `trace_id` for the current context and returns it (32 hexadecimal digits).
+    Sets `trace_id`, and the caller's span as the parent, for the current context; returns the id
+    (32 hexadecimal digits).
     """
-    parts = (header or "").split("-")
-    known = len(parts) >= 3 and len(parts[1]) == 32 and set(parts[1]) <= set("0123456789abcdef")
-    value = parts[1] if known else secrets.token_hex(16)
-    trace_id.set(value)
-    return value
+    known = _TRACEPARENT.match(header or "")
+    if known is None:
+        enter_span(secrets.token_hex(16), "", False)
+    else:
+        trace, span, flags = known.groups()
+        enter_span(trace, span, bool(int(flags, 16) & 1))
+    return trace_id.get()
+
+
+def enter_span(trace: str, span: str, is_sampled: bool) -> None:
+    """Make these the current context's trace and span."""
+    trace_id.set(trace)
+    span_id.set(span)
+    sampled.set(is_sampled)
 
 
 def configure(*, project: str = "", level: str = "INFO", stream: TextIO | None = None) -> None:
@@ -67,12 +83,15 @@ class JsonFormatter(logging.Formatter):
         if trace := trace_id.get():
             prefix = f"projects/{self._project}/traces/" if self._project else ""
             line["logging.googleapis.com/trace"] = prefix + trace
+            if span := span_id.get():
+                line["logging.googleapis.com/spanId"] = span
+                line["logging.googleapis.com/trace_sampled"] = sampled.get()
         if record.exc_info and record.exc_info[0]:
-            line["exception"] = _where(record.exc_info)
+            line["exception"] = where(record.exc_info)
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
-def _where(exc_info: Any) -> dict[str, Any]:
+def where(exc_info: Any) -> dict[str, Any]:
     """Describe an exception by its type and the places it passed, without its message.
 
     A foreign exception's message may quote the request that caused it (a URL with a key, a

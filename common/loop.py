@@ -22,16 +22,22 @@ class LoopThread:
 
     def __init__(self, name: str = "odai-loop") -> None:
         self.loop = _new_loop()
+        self._ended = False
+        self._handing_over = threading.Lock()
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T], *, timeout: float | None = 60.0) -> T:
         """Run `work` on the loop and return its result; `timeout` is in seconds.
 
-        Raises VendorUnavailable when the time is up (the coroutine is cancelled), and whatever
-        the coroutine raises. Must not be called from the loop's own thread.
+        Raises VendorUnavailable when the time is up (the coroutine is cancelled) or the loop has
+        ended, and whatever the coroutine raises. Must not be called from the loop's own thread.
         """
-        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        with self._handing_over:
+            if self._ended:
+                work.close()
+                raise VendorUnavailable("The server is stopping. Please try again.")
+            future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
             return future.result(timeout)
         except FutureTimeout as err:
@@ -44,12 +50,16 @@ class LoopThread:
         """Cancel what still runs, wait at most `timeout` seconds, and end the thread."""
         if not self._thread.is_alive():
             return
-        asyncio.run_coroutine_threadsafe(_cancel_others(timeout), self.loop)
+        asyncio.run_coroutine_threadsafe(_stop(timeout), self.loop)
         self._thread.join(timeout + 1.0)
 
     def _main(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        with self._handing_over:
+            self._ended = True
+        # What was handed over in the last moment is cancelled, not forgotten.
+        self.loop.run_until_complete(_cancel_others(0.5))
         self.loop.close()
 
 
@@ -61,11 +71,15 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-async def _cancel_others(timeout: float) -> None:
+async def _stop(timeout: float) -> None:
+    await _cancel_others(timeout)
     loop = asyncio.get_running_loop()
+    loop.call_soon(loop.stop)
+
+
+async def _cancel_others(timeout: float) -> None:
     others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     for task in others:
         task.cancel()
     if others:
         await asyncio.wait(others, timeout=timeout)
-    loop.call_soon(loop.stop)

@@ -40,6 +40,12 @@ class Settings:
     )
     data_dir: Path = _setting("ODAI_DATA", Path(".odai"), "folder of the embedded backend's files")
     port: int = _setting("PORT", 8080, "port to listen on")
+    sandbox: bool = _setting(
+        "ODAI_SANDBOX",
+        False,
+        "`true`: Google, Plaid and a few other services are simulated on this machine, and what "
+        "is said and linked is forgotten at the end (`python -m run.local serve`)",
+    )
     public_url: str = _setting(
         "ODAI_PUBLIC_URL", "", "address clients reach us at; empty: this machine and the port"
     )
@@ -84,6 +90,34 @@ class Settings:
     model_timeout: float = _setting(
         "ODAI_MODEL_TIMEOUT", 120.0, "longest silence of the model before a turn fails"
     )
+    voice_model: str = _setting("ODAI_VOICE_MODEL", "gpt-realtime-2.1", "name of the voice model")
+    voice: str = _setting("ODAI_VOICE", "marin", "the voice that speaks on calls")
+    realtime_url: str = _setting(
+        "ODAI_REALTIME_URL",
+        "",
+        "`ws` or `wss` address of the Realtime endpoint; empty: that of the model endpoint",
+    )
+    small_model: str = _setting(
+        "ODAI_SMALL_MODEL",
+        "same",
+        "model that titles chats and suggests prompts: a name, `same` (as ODAI_MODEL) or `off` "
+        "(rules do it)",
+    )
+    prices: str = _setting(
+        "ODAI_PRICES",
+        "",
+        "`model=input/cached/output[/audio in/audio out],…` in dollars a million tokens; `*` for "
+        "any other model; empty: OpenAI's list prices, none for another endpoint",
+    )
+    daily_soft: str = _setting(
+        "ODAI_DAILY_SOFT", "5", "dollars a user's day may cost before what runs by itself waits"
+    )
+    daily_hard: str = _setting(
+        "ODAI_DAILY_HARD", "10", "dollars a user's day may cost at all; `0`: no limit"
+    )
+    daily_task: str = _setting(
+        "ODAI_DAILY_TASK", "1", "dollars that one scheduled task of a user may cost in a day"
+    )
     sockets_per_user: int = _setting(
         "ODAI_SOCKETS_PER_USER", 20, "open chat sockets a user may have on one instance"
     )
@@ -92,6 +126,40 @@ class Settings:
     )
     idle_seconds: float = _setting(
         "ODAI_IDLE_SECONDS", 900.0, "a socket on which nothing happens for so long is closed"
+    )
+    traces: str = _setting(
+        "ODAI_TRACES", "", "`google` (Cloud Trace) or an OTLP collector's address; empty: no traces"
+    )
+    trace_share: float = _setting(
+        "ODAI_TRACE_SHARE", 0.1, "share of turns and requests that are traced, up to 1"
+    )
+    sentry_dsn: str = _setting(
+        "SENTRY_DSN", "", "where errors are reported, without anybody's words; empty: nowhere"
+    )
+    platform_checks: bool = _setting(
+        "ODAI_PLATFORM_CHECKS",
+        False,
+        "`true`: Cloud Run itself checks who calls this function (IAM), and may drop signatures",
+    )
+    mount_functions: bool = _setting(
+        "ODAI_MOUNT_FUNCTIONS",
+        False,
+        "`true`: the container answers for the public functions too (no load balancer)",
+    )
+    phone_guests: bool = _setting(
+        "ODAI_PHONE_GUESTS",
+        False,
+        "`true`: strangers who call or text are answered, from public sources only",
+    )
+    trust_proxy: bool = _setting(
+        "ODAI_TRUST_PROXY",
+        False,
+        "`true`: a proxy in front sets `X-Forwarded-Proto` and `-Host`, and nobody else can",
+    )
+    proxies: int = _setting(
+        "ODAI_PROXIES",
+        1,
+        "proxies of Google's that append to `X-Forwarded-For`: 2 behind the load balancer",
     )
     egress_map: Mapping[str, str] = field(
         default_factory=dict,
@@ -115,6 +183,10 @@ class Settings:
         settings = cls(**values, _environ=dict(environ))
         settings._check()
         return settings
+
+    def changed(self, **environ: str) -> Settings:
+        """Return the settings of the same environment with some variables changed."""
+        return Settings.from_env({**self._environ, **environ})
 
     def secret(self, name: str) -> str | None:
         """Return the vendor key `name` (an environment variable), or None where it is not set."""
@@ -148,6 +220,11 @@ class Settings:
         if self.production and self.local:
             raise Misconfigured(
                 f"ODAI_ENV=production refuses ODAI_BACKEND={self.backend}: set it to google."
+            )
+        if self.sandbox and (self.production or not self.local):
+            raise Misconfigured(
+                f"ODAI_SANDBOX simulates services and is refused with ODAI_ENV={self.environment} "
+                f"and ODAI_BACKEND={self.backend}: unset it."
             )
         if self.egress_map and not self.local:
             raise Misconfigured("ODAI_EGRESS_MAP does not work with ODAI_BACKEND=google: unset it.")

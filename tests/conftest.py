@@ -31,7 +31,9 @@ def services(tmp_path: Path) -> Iterator[Callable[..., Services]]:
     made: list[Services] = []
 
     def make(**environ: str) -> Services:
-        settings = Settings.from_env({"ODAI_DATA": str(tmp_path / "data"), **environ})
+        settings = Settings.from_env(
+            {"ODAI_DATA": str(tmp_path / "data"), "ODAI_SMALL_MODEL": "off", **environ}
+        )
         settings.data_dir.mkdir(exist_ok=True)
         made.append(Services(settings, LoopThread()))
         return made[-1]

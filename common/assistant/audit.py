@@ -64,7 +64,7 @@ class Audit:
             {
                 **{name: row.data.get(name) for name in ("what", "by", "at", "status", "ended_at")},
                 "id": row.id,
-                "details": sealer.open(row.path, "details", row.data["details"]).decode(),
+                "details": sealer.unseal(row.path, "details", row.data["details"]).decode(),
             }
             for row in rows
         ]

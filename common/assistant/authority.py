@@ -19,6 +19,7 @@ from common.tools import Outcome, Tool
 
 _URL = re.compile(r"(?:https?:)?//[^\s\"'<>)\]]+", re.IGNORECASE)
 _WORD = re.compile(r"[^\s\"'<>()\[\]]+")
+KEPT = frozenset({"memory", "reminders"})  # what their tools keep is with us, and the user's own
 _NAMES = ("url", "uri", "link", "href", "host", "domain", "website", "site")  # of such arguments
 
 
@@ -52,12 +53,13 @@ def must_ask(tool: Tool, arguments: str, trust: Trust, *, granted: Collection[st
     """Return whether the user must say yes to this call first.
 
     `granted` holds the names of tools that the user always allows. A grant covers writes to the
-    user's own data, never money or messages to others, and no tainted run.
+    user's own data, never money or messages to others, and no tainted run. What is KEPT is shown to
+    the user and theirs to take back: only a tainted run has to ask.
     """
     if tool.risk in ("money", "external"):
         return True
     if tool.risk == "write":
-        return trust.tainted or tool.name not in granted
+        return trust.tainted or (tool.name not in granted and tool.connector not in KEPT)
     return trust.tainted and not all(map(trust.named, _addresses(_decoded(arguments))))
 
 

@@ -14,7 +14,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -33,6 +33,7 @@ from common.store import (
     Remove,
     Snapshot,
     Store,
+    Transaction,
     Union,
     Update,
     Watch,
@@ -44,6 +45,7 @@ LEASE_SECONDS = 30.0
 HISTORY_TURNS = 40
 HISTORY_BYTES = 400_000
 _PROMPT_ID_DAYS = 7
+_APPEND_ATTEMPTS = 3
 _MOST_OTHERS = 4  # processes named beside this one: who is dropped names itself again
 _ITEM = "items"
 
@@ -65,6 +67,7 @@ class ChatState:
     last: Cursor | None = None
     tainted: bool = False  # it holds text written by strangers
     granted: frozenset[str] = frozenset()  # tools the user always allows
+    timezone: str = "UTC"  # IANA name of the zone that the user's device was in last
     updated_at: dt.datetime | None = None
     history: list[tuple[str, list[Item]]] = field(default_factory=list)  # (turn id, its items)
 
@@ -78,6 +81,14 @@ class ChatState:
                 break
             kept.append(items)
         return [item for items in reversed(kept) for item in items]
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Whose a chat's title is ("auto", "model" or "user"), and after which turn it was given."""
+
+    by: str
+    turn: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +142,7 @@ class Chats:
         state = ChatState(id=chat_id, uid=uid, sealer=await self._vault.open(uid))
         user = await self._store.get(documents.user(uid))
         state.granted = frozenset(user.data.get("granted", ())) if user else frozenset()
+        state.timezone = (user.data.get("timezone") if user else None) or "UTC"
         await self.refresh(state)
         return state
 
@@ -138,6 +150,11 @@ class Chats:
         """Note that the user always allows `tool`."""
         await self._store.commit(Merge(documents.user(state.uid), {"granted": Union((tool,))}))
         state.granted |= {tool}
+
+    async def note_timezone(self, state: ChatState, zone: str) -> None:
+        """Note where the user's device is, for what happens when none is there."""
+        await self._store.commit(Merge(documents.user(state.uid), {"timezone": zone}))
+        state.timezone = zone
 
     async def refresh(self, state: ChatState) -> None:
         """Read the chat again, and its history where it has moved on."""
@@ -159,10 +176,12 @@ class Chats:
         chunk: Chunk,
         *,
         replaces: str | None = None,
-    ) -> None:
-        """Take the chat for `turn` and store how it starts, in one commit.
+        also: Sequence[Write] = (),
+    ) -> Sequence[str]:
+        """Take the chat for `turn` and store how it starts, in one commit with `also`.
 
-        `replaces` names a turn that is forgotten, with all that followed it. Raises
+        Returns the versions of `also`, none where they are not known. `replaces` names a turn that
+        is forgotten, with all that followed it. Raises
         DuplicatePrompt, ChatBusy, or Conflict when the chat changed meanwhile: refresh, retry.
         """
         items_path = f"{documents.items(state.id)}/{turn.id}"
@@ -174,20 +193,23 @@ class Chats:
             chunk_write,
             *self._prompt_marker(state, turn),
             *await self._forgotten(state, replaces),
+            *also,
         ]
         try:
-            state.version = (await self._store.commit(*writes))[0]
+            versions = await self._store.commit(*writes)
         except Conflict:
             if await self._is_ours(chunk_write):  # an earlier attempt, unheard of
                 await self.refresh(state)
-                return
+                return ()
             await self._explain_conflict(state, turn)
             raise
+        state.version = versions[0]
         state.running = turn.id
         state.last = Cursor(turn.id, chunk.last)
         if replaces:
             state.history = [pair for pair in state.history if pair[0] < replaces]
         state.history.append((turn.id, [item]))
+        return versions[len(writes) - len(also) :]
 
     async def watch(self, on_change: Callable[[Sequence[Change]], None]) -> Watch:
         """Hear of every change to the chats that name this process (see `announce`)."""
@@ -255,11 +277,13 @@ class Chats:
         chunk: Chunk,
         status: str,
         usage: dict[str, int],
-        title: str | None = None,
         tainted: bool = False,
         also: Sequence[Write] = (),
-    ) -> None:
-        """Store how the turn ended and release the chat, in one commit with `also`."""
+    ) -> Sequence[str]:
+        """Store how the turn ended and release the chat, in one commit with `also`.
+
+        Returns the versions of `also`, none where they are not known.
+        """
         now = self._clock()
         items_path = f"{documents.items(state.id)}/{turn_id}"
         chunk_write = self._chunk(state, turn_id, chunk)
@@ -271,8 +295,6 @@ class Chats:
         }
         if tainted and not state.tainted:
             chat_changes["tainted"] = True
-        if title is not None:
-            chat_changes["title"] = self._seal(state, documents.chat(state.id), "title", title)
         writes: list[Write] = [
             Update(documents.chat(state.id), chat_changes),
             Update(
@@ -283,6 +305,7 @@ class Chats:
             chunk_write,
             *also,
         ]
+        versions: Sequence[str] = ()
         try:
             versions = await self._store.commit(*writes)
             state.version = versions[0]
@@ -292,15 +315,15 @@ class Chats:
             await self.refresh(state)
         state.running, state.last = None, Cursor(turn_id, chunk.last)
         state.tainted |= tainted
-        state.title = state.title if title is None else title
         state.history = [pair for pair in state.history if pair[0] != turn_id]
         state.history.append((turn_id, items))
+        return versions[len(writes) - len(also) :] if versions else ()
 
-    async def renew(self, state: ChatState, turn_id: str) -> None:
-        """Prolong the lease of a turn that still runs."""
+    async def renew(self, state: ChatState, turn_id: str, *, also: Sequence[Write] = ()) -> None:
+        """Prolong the lease of a turn that still runs, in one commit with `also`."""
         until = self._clock() + dt.timedelta(seconds=LEASE_SECONDS)
         await self._store.commit(
-            Update(f"{documents.turns(state.id)}/{turn_id}", {"lease_until": until})
+            Update(f"{documents.turns(state.id)}/{turn_id}", {"lease_until": until}), *also
         )
 
     def remaining(self, turn: TurnRecord) -> float:
@@ -308,6 +331,18 @@ class Chats:
         if self._gone(turn.owner):
             return 0.0
         return (turn.lease_until - self._clock()).total_seconds()
+
+    async def abandoned(self, *, limit: int = 20) -> list[tuple[str, str]]:
+        """Return (chat, user) of turns that nobody has renewed in time."""
+        query = Query(
+            "turns",
+            where=(("status", "==", "running"), ("lease_until", "<", self._clock())),
+            all_groups=True,
+            limit=limit,
+        )
+        turns = await self._store.query(query)
+        chats = await self._store.get_many([turn.path.rsplit("/", 2)[0] for turn in turns])
+        return [(chat.id, chat.data["owner"]) for chat in chats if chat]
 
     async def answered_in(self, state: ChatState, prompt_id: str) -> str | None:
         """Return the turn that this prompt began, if it began one."""
@@ -392,6 +427,74 @@ class Chats:
         await self._store.commit(Update(path, {"title": sealed, "title_by": "user"}))
         await self.refresh(state)
 
+    async def naming(self, chat_id: str, uid: str) -> Naming | None:
+        """Return how the chat got its title; None where `uid` has no such chat (any more)."""
+        snapshot = await self._store.get(documents.chat(chat_id))
+        if snapshot is None or snapshot.data.get("owner") != uid:
+            return None
+        return Naming(snapshot.data.get("title_by", "auto"), snapshot.data.get("title_turn", ""))
+
+    async def turns_between(self, chat_id: str, after: str, until: str, *, limit: int) -> int:
+        """Count the latest `limit` turns behind `after` up to `until`, without the forgotten."""
+        query = Query(
+            documents.turns(chat_id),
+            where=(("id", ">", after), ("id", "<=", until)),
+            order_by=(("id", "desc"),),
+            limit=limit,
+        )
+        found = await self._store.query(query)
+        return sum(snapshot.data["status"] != "superseded" for snapshot in found)
+
+    async def retitle(
+        self, chat_id: str, uid: str, turn_id: str, *, title: str | None, by: str
+    ) -> Literal["titled", "kept", "gone"]:
+        """Give the chat a title after `turn_id` (None: note that the present one still fits).
+
+        "kept" where the user gave it one or a later turn was looked at first, meanwhile.
+        """
+        path = documents.chat(chat_id)
+
+        async def work(transaction: Transaction) -> Literal["titled", "kept", "gone"]:
+            chat = await transaction.get(path)
+            if chat is None or chat.data.get("owner") != uid:
+                return "gone"
+            given_by, seen = chat.data.get("title_by", "auto"), chat.data.get("title_turn", "")
+            if given_by == "user" or (seen >= turn_id and given_by == by):
+                return "kept"
+            changes: Data = {"title_turn": max(seen, turn_id), "title_by": by}
+            if title is not None:
+                sealer = await self._vault.open(uid)
+                changes["title"] = sealer.seal(path, "title", title.encode())
+            transaction.write(Update(path, changes))
+            return "kept" if title is None else "titled"
+
+        return await self._store.transact(work)
+
+    async def append(self, state: ChatState, turn_id: str, chunk: Chunk) -> bool:
+        """Store a piece behind the end of the chat's last turn; False where the chat moved on."""
+        chunk_write = self._chunk(state, turn_id, chunk)
+        changes = {"last_seq": chunk.last, "by": self.instance}
+        for _ in range(_APPEND_ATTEMPTS):
+            if state.running or state.last is None or state.last.turn_id != turn_id:
+                return False
+            try:
+                versions = await self._store.commit(
+                    Update(documents.chat(state.id), changes, if_version=state.version),
+                    Update(f"{documents.turns(state.id)}/{turn_id}", {"last_seq": chunk.last}),
+                    chunk_write,
+                )
+            except Conflict:
+                if not await self._is_ours(chunk_write):
+                    state.stale = True
+                    await self.refresh(state)  # its title, say, was changed meanwhile
+                    continue
+                await self.refresh(state)
+            else:
+                state.version = versions[0]
+            state.last = Cursor(turn_id, chunk.last)
+            return True
+        return False
+
     async def delete(self, state: ChatState) -> None:
         """Remove the chat and everything below it; what is left of a crash is removed again."""
         for turn in await self._store.query(Query(documents.turns(state.id))):
@@ -403,6 +506,11 @@ class Chats:
             f"{documents.chat(state.id)}/prompts",
         ):
             found = await self._store.query(Query(collection))
+            await self._remove([snapshot.path for snapshot in found])
+        for collection in ("approvals", "jobs"):
+            found = await self._store.query(
+                Query(collection, where=(("chat_id", "==", state.id), ("uid", "==", state.uid)))
+            )
             await self._remove([snapshot.path for snapshot in found])
         await self._remove([documents.chat(state.id)])
 
@@ -428,6 +536,7 @@ class Chats:
                 "created_at": turn.started_at,
                 "title": self._seal(state, path, "title", state.title),
                 "title_by": "auto",
+                "title_turn": turn.id,
             },
         )
 

@@ -87,7 +87,7 @@ class Following:
             return
         title = room.state.title
         moved = self._chats.take_in(room.state, change.data)
-        if room.state.title != title and not moved:
+        if room.state.title != title:
             room.say(Title(room.state.title))
         if room.turn and change.data.get("stop") == room.turn.id:
             room.turn.stop()

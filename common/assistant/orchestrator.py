@@ -108,11 +108,26 @@ class Orchestrator:
         for tool in self._registry.tools.values():
             self._tool(tool)
 
+    def function(self, tool: Tool) -> FunctionTool:
+        """Return `tool` as the SDK knows it; a run's context must be a `Run`."""
+        return self._tool(tool)
+
     def agent_for(
-        self, choice: Choice, *, now: dt.datetime, timezone: str, place: str = ""
+        self,
+        choice: Choice,
+        *,
+        now: dt.datetime,
+        timezone: str,
+        place: str = "",
+        hint: str = "",
+        remembered: Sequence[str] = (),
     ) -> Agent[Run]:
-        """Return the agent that starts a run, with `choice.on` enabled."""
-        about = _about(now, timezone, place)
+        """Return the agent that starts a run, with `choice.on` enabled.
+
+        `hint` says how the answer reaches the user, where that is not a screen; `remembered` is
+        what they asked to be kept in mind.
+        """  # fmt: skip
+        about = _about(now, timezone, place) + (f"\n{hint}" if hint else "") + _kept(remembered)
         entries = [self._registry.entries[slug] for slug in choice.on]
         top = _RunAgent(
             name=NAME,
@@ -234,6 +249,13 @@ def _about(now: dt.datetime, timezone: str, place: str) -> str:
     if place:
         lines.append(f"The user's device is at: {place}")
     return "\n".join(lines)
+
+
+def _kept(remembered: Sequence[str]) -> str:
+    if not remembered:
+        return ""
+    listed = "\n".join(f"- {text}" for text in remembered)
+    return f"\nThe user asked you to remember (facts and tastes of theirs, no orders):\n{listed}"
 
 
 def _off_line(off: dict[str, Sequence[str]]) -> str:

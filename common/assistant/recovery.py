@@ -14,6 +14,7 @@ from common.assistant.following import MakeJournal
 from common.assistant.journal import Deltas
 from common.assistant.protocol import EndOfStream, ErrorEvent
 from common.assistant.room import APPROVAL, JOB, Room
+from common.assistant.schedules import DUE
 from common.assistant.turn import Means, Turn
 from common.errors import Conflict
 from common.tools import Asker
@@ -95,7 +96,7 @@ class Recovery:
         if acts:
             done = ", ".join(what for what, _ in acts)
             return f"The server restarted in the middle. Before that, this was carried out: {done}."
-        for kind, name in ((JOB, "job_id"), (APPROVAL, "approval_id")):
+        for kind, name in ((JOB, "job_id"), (APPROVAL, "approval_id"), (DUE, "due_id")):
             if record.prompt_id.startswith(kind):
                 about = record.prompt_id.removeprefix(kind).partition(":")[0]
                 await self._means.jobs.enqueue_follow_up(

@@ -19,8 +19,10 @@ from common.assistant.chats import ChatState
 from common.assistant.jobs import Finished
 from common.assistant.journal import TurnJournal
 from common.assistant.protocol import Event, Prompt, encode_event
+from common.assistant.schedules import Due
 from common.assistant.turn import Turn
 from common.tools import Location
+from common.tracing import traceparent
 
 MAX_BACKLOG = 1_048_576  # bytes
 JOB, APPROVAL = "job:", "approval:"  # what the ids of prompts that nobody typed begin with
@@ -52,14 +54,17 @@ class Viewer(Protocol):
 class Request:
     """What a turn is asked for: a prompt, a slow call's result to tell, or a decision to act on.
 
-    `replaces` names the turn that this one takes the place of; `begun` is set once it has begun.
+    `due` is what a schedule tells or asks. `replaces` names the turn that this one takes the place
+    of; `begun` is set once it has begun.
     """
 
     prompt: Prompt
     replaces: str | None = None
     finished: Finished | None = None
     decided: Decided | None = None
+    due: Due | None = None
     begun: asyncio.Event = field(default_factory=asyncio.Event)
+    trace: str = field(default_factory=traceparent)  # of the frame or task that asked
 
 
 class Room:

@@ -63,7 +63,7 @@ class Router:
         scores: dict[str, float] = {}
         weight = 1.0
         for prompt in (text, *reversed(earlier[-3:])):
-            for ranked in self.ranker.rank(prompt, limit=12):
+            for ranked in self.ranker.rank(prompt, limit=16, varied=False):
                 scores[ranked.slug] = max(scores.get(ranked.slug, 0.0), weight * ranked.score)
             weight *= _DECAY
         return scores

@@ -9,8 +9,10 @@ back: what was said and what tools found must survive that.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +22,12 @@ from agents import ModelResponse, Usage
 from common.assistant.approvals import Approvals, Decided, Proposal
 from common.assistant.audit import Audit
 from common.assistant.authority import Trust, must_ask
+from common.assistant.budgets import Budgets, Tab
 from common.assistant.chats import Item
 from common.assistant.jobs import Jobs, Status
 from common.assistant.journal import Deltas, Single, TurnJournal
+from common.assistant.manner import ON_SCREEN
+from common.assistant.memories import Memories
 from common.assistant.orchestrator import NAME
 from common.assistant.protocol import (
     AgentUpdated,
@@ -34,7 +39,17 @@ from common.assistant.protocol import (
     ToolCall,
     ToolOutput,
 )
-from common.errors import InvalidInput, NotFound, OdaiError
+from common.assistant.schedules import Schedules
+from common.errors import (
+    BudgetExceeded,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    OdaiError,
+    ReauthRequired,
+)
+from common.oauth.needed import AccountExpired, AccountNeeded, expired
+from common.plaid_items.needed import BankExpired, BankNeeded
 from common.tools import Asker, Entry, Outcome, Tool, ToolRunner
 
 PATIENCE = 20.0  # seconds a turn waits for a slow call before it answers without it
@@ -55,6 +70,9 @@ class Means:
     jobs: Jobs
     approvals: Approvals
     audit: Audit
+    budgets: Budgets
+    memories: Memories
+    schedules: Schedules
 
 
 class Turn:
@@ -75,12 +93,21 @@ class Turn:
         self.items: list[Item] = [item]
         self.pending: list[Proposal] = []
         self.used: dict[str, Entry] = {}
+        self.worked: dict[str, Entry] = {}  # those of `used` that gave a result
         self.usage: dict[str, int] = {}
         self.task: asyncio.Task[Any] | None = None
         self.stopped = False
+        self.begun_at: dt.datetime | None = None
+        self.names_chat = False  # the chat has its first title from this turn
         self.lost = False  # another process has taken it over
         self.told: set[str] = set()  # calls whose results the user has seen
         self.left = False  # whether a slow call was cut off
+        self.first_token_ms: int | None = None
+        self._began = time.perf_counter()
+        self.manner = ON_SCREEN  # how what begins the turn came
+        self.tab: Tab | None = None  # what it spends
+        self.broke: BudgetExceeded | None = None  # it ends here, for want of money
+        self.plain = ""  # what is told without asking the model
         self._means = means
         self._runner = means.runner
         self._asker = asker
@@ -110,6 +137,8 @@ class Turn:
 
     def delta(self, text: str) -> None:
         """A piece of the answer."""
+        if self.first_token_ms is None:
+            self.first_token_ms = round((time.perf_counter() - self._began) * 1000)
         self._unsaid.append(text)
         self.journal.delta(text)
 
@@ -122,28 +151,39 @@ class Turn:
             if item.type == "message" and (text := _text(item)):
                 self.journal.event(LlmResponse(text, self.agent), soon=False)
 
+    def said(self, text: str) -> None:
+        """An answer was spoken, to its end or until it was interrupted; `delta` told it all."""
+        self._unsaid.clear()
+        self.items.append({"role": "assistant", "content": text})
+        self.journal.event(LlmResponse(text, self.agent), soon=False)
+
+    def spend(self, spent: Mapping[str, int]) -> None:
+        """Count what the model used: requests, input, cached and output tokens."""
+        self.usage = {name: self.usage.get(name, 0) + count for name, count in spent.items()}
+        if self.tab:
+            self.tab.count(spent)
+
     def _count(self, used: Usage) -> None:
-        spent = {
+        self.spend({
             "requests": used.requests,
             "input_tokens": used.input_tokens,
             "cached_tokens": used.input_tokens_details.cached_tokens or 0,
             "output_tokens": used.output_tokens,
-        }
-        self.usage = {name: self.usage.get(name, 0) + count for name, count in spent.items()}
+        })  # fmt: skip
 
     # --- Run: what the agents do ------------------------------------------------------------
 
     async def call(self, tool: Tool, arguments: str, call_id: str) -> str:
         """Run a tool, telling its start and its end; returns the JSON text the model reads."""
-        text = self._proposed(tool, arguments, call_id) or await self._made(
-            tool, arguments, call_id
-        )
+        text = await self._unaffordable(tool) or self._withheld(tool)
+        text = text or self._proposed(tool, arguments, call_id)
+        text = text or await self._made(tool, arguments, call_id)
         self.items.append({"type": "function_call_output", "call_id": call_id, "output": text})
         return text
 
     def paused(self) -> bool:
-        """Whether the run ends here, because something waits for the user."""
-        return bool(self.pending)
+        """Whether the run ends here, because something waits for the user or no money is left."""
+        return bool(self.pending) or self.broke is not None
 
     def speaker(self, name: str) -> None:
         """The agent that speaks hands the conversation to `name`."""
@@ -197,6 +237,22 @@ class Turn:
 
     # --- one call ---------------------------------------------------------------------------
 
+    async def _unaffordable(self, tool: Tool) -> str | None:
+        """Refuse the call where no model could tell its result any more; None where one can."""
+        try:
+            if self.tab and not self.broke:
+                await self.tab.afford()
+        except BudgetExceeded as err:
+            self.broke = err
+        return Outcome(tool, 0, error=self.broke).for_model() if self.broke else None
+
+    def _withheld(self, tool: Tool) -> str | None:
+        """Refuse the call where its asker must prove who they are first; None where not."""
+        registry = self._runner.registry
+        providers = [registry.entry_of(t).connector for t in registry.providers(tool.name)]
+        why = next(filter(None, (self.manner.withheld(c, tool) for c in providers)), "")
+        return Outcome(tool, 0, error=NotAllowed(why)).for_model() if why else None
+
     def _proposed(self, tool: Tool, arguments: str, call_id: str) -> str | None:
         """Propose the call where the user must be asked; None where it may be made."""
         if not must_ask(tool, arguments, self._trust, granted=self._granted):
@@ -215,6 +271,9 @@ class Turn:
         )
         self._calling[call_id] = tool
         outcome = await self._acted(tool, arguments, call_id)
+        if self.tab:
+            asked = outcome.tool if outcome else tool
+            self.tab.spent.calls[self._runner.registry.entry_of(asked).slug] += 1
         if outcome is None:
             del self._calling[call_id]
             self.journal.event(_later(tool, self.agent, call_id))
@@ -222,6 +281,8 @@ class Turn:
         self._trust.note(outcome)
         entry = self._runner.registry.entry_of(outcome.tool)
         self.used.setdefault(entry.slug, entry)
+        if outcome.ok:
+            self.worked.setdefault(entry.slug, entry)
         if self._calling.pop(call_id, None):
             self.told.add(call_id)
             self.journal.event(self._told(outcome, entry, call_id))
@@ -324,13 +385,14 @@ class Turn:
             self.journal.event(LlmResponse("".join(self._unsaid), self.agent), soon=False)
 
     def _told(self, outcome: Outcome, entry: Entry, call_id: str) -> ToolOutput:
-        result = outcome.result
+        result, error = outcome.result, outcome.error
+        kind, shown = (result.response_type, result.data) if result else _failure(error, entry)
         return ToolOutput(
             output={
-                "response_type": result.response_type if result else "error",
+                "response_type": kind,
                 "agent_name": self.agent,
                 "friendly_name": entry.connector.name,
-                "response": result.data if result else {"message": str(outcome.error)},
+                "response": shown,
                 "display_response": True,
             },
             current_agent=self.agent,
@@ -340,6 +402,20 @@ class Turn:
             summary=outcome.summary,
             sources=[{"title": s.title, "url": s.url} for s in result.sources] if result else [],
         )
+
+
+def _failure(error: OdaiError | None, entry: Entry) -> tuple[str, dict[str, str]]:
+    """Return what clients draw of an error: where an account is missing, the button that links it.
+
+    The original's clients know these response types; `url` is a path of ours and holds no token.
+    """
+    if isinstance(error, ReauthRequired):
+        error = expired(error, entry.connector.account, entry.connector.scopes)
+    if not isinstance(error, AccountNeeded | AccountExpired | BankNeeded | BankExpired):
+        return "error", {"message": str(error)}
+    return error.response_type, {
+        "message": str(error), "provider": error.provider, "name": error.name, "url": error.path,
+    }  # fmt: skip
 
 
 def _later(tool: Tool, agent: str, call_id: str) -> ToolOutput:

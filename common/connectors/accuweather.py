@@ -12,10 +12,11 @@ There is no free plan since September 2025. Quirks seen in November 2026:
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from common.errors import NotFound, RateLimited, VendorUnavailable
-from common.tools import Connector, Source, ToolContext
+from common.tools import Connector, Source, ToolContext, words
 from common.tools.places import Place, full_name
 from common.tools.reading import instant, integer, number, record, records, text
 from common.tools.weather import (
@@ -24,6 +25,9 @@ from common.tools.weather import (
     Hour,
     Told,
     WeatherVendor,
+    in_celsius,
+    in_kmh,
+    in_millimetres,
     speed,
     temperature,
     weather_tools,
@@ -39,87 +43,17 @@ CONNECTOR = Connector(
         "How warm will it be in Dallas tomorrow?",
         "AccuWeather forecast for Miami",
     ),
-    keywords=(
-        "accuweather",
-        "weather",
-        "forecast",
-        "temperature",
-        "rain",
-        "snow",
-        "sunny",
-        "wind",
-        "humidity",
-        "umbrella",
-        "cold",
-        "hot",
-        "storm",
-        "degrees",
-        "uv",
-        "raining",
-        "snowing",
-        "sunshine",
-        "sun",
-        "cloudy",
-        "windy",
-        "humid",
-        "warm",
-        "warmer",
-        "colder",
-        "hotter",
-        "chilly",
-        "freezing",
-        "frost",
-        "hail",
-        "fog",
-        "foggy",
-        "thunderstorm",
-        "thunderstorms",
-        "lightning",
-        "showers",
-        "drizzle",
-        "heat",
-        "outlook",
-        "sunrise",
-        "sunset",
-        "jacket",
-        "coat",
-        "wear",
-        "sunscreen",
-        "gloves",
-        "scarf",
-        "boots",
-        "high",
-        "low",
-        "highs",
-        "lows",
-        "bring",
-        "pack",
-        "cool",
-        "mild",
-        "dry",
-        "wet",
-        "blizzard",
-        "breeze",
-        "breezy",
-        "hurricane",
-        "typhoon",
-        "tornado",
-        "muggy",
-        "overcast",
-        "pollen",
-        "picnic",
-        "barbecue",
-        "feels like",
-        "like outside",
-        "tides",
-        "precipitation",
-        "conditions",
-        "pressure",
-        "visibility",
-        "trousers",
-        "shorts",
-        "clothes",
-        "dress for",
+    keywords=words(
+        "accuweather, weather, forecast, temperature, rain, snow, sunny, wind, humidity, "
+        "umbrella, cold, hot, storm, degrees, uv, raining, snowing, sunshine, sun, cloudy, "
+        "windy, humid, warm, warmer, colder, hotter, chilly, freezing, frost, hail, fog, "
+        "foggy, thunderstorm, thunderstorms, lightning, showers, drizzle, heat, outlook, "
+        "sunrise, sunset, jacket, coat, wear, sunscreen, gloves, scarf, boots, high, low, "
+        "highs, lows, bring, pack, cool, mild, dry, wet, blizzard, breeze, breezy, hurricane, "
+        "typhoon, tornado, muggy, overcast, pollen, picnic, barbecue, feels like, like "
+        "outside, tides, precipitation, conditions, pressure, visibility, trousers, shorts, "
+        "clothes, dress for, mercury, fly a, sunrise tomorrow, out there, outlook for, the "
+        "sky, weekend be, stay dry, degree"
     ),
     hosts=("dataservice.accuweather.com",),
     auth="key",
@@ -131,6 +65,7 @@ CONNECTOR = Connector(
 )
 
 API = "https://dataservice.accuweather.com"
+Convert: TypeAlias = Callable[[object, object], float | None]
 SOURCE = Source("AccuWeather", "https://www.accuweather.com/")
 
 
@@ -200,6 +135,12 @@ def _of(row: dict[str, Any], *path: str) -> Any:
     return value
 
 
+def _metric(row: dict[str, Any], convert: Convert, *path: str) -> float | None:
+    """Return a value in metric units: an answer says itself which units it is in."""
+    found = record(_of(row, *path))
+    return convert(found.get("Value"), found.get("Unit"))
+
+
 def _condition(phrase: object) -> str:
     return text(phrase).lower() or "unknown conditions"
 
@@ -243,19 +184,20 @@ async def _days(ctx: ToolContext, place: Place, days: int, date: dt.date | None)
 def _day(row: dict[str, Any]) -> Day:
     halves = [record(row.get(half)) for half in ("Day", "Night")]
 
-    def each(*path: str) -> list[float]:
-        return [v for half in halves if (v := number(_of(half, *path))) is not None]
+    def each(convert: Convert, *path: str) -> list[float]:
+        return [v for half in halves if (v := _metric(half, convert, *path)) is not None]
 
     uv = [r for r in records(row.get("AirAndPollen")) if r.get("Name") == "UVIndex"]
-    chances, rain = each("PrecipitationProbability"), each("TotalLiquid", "Value")
+    chances = [v for h in halves if (v := number(h.get("PrecipitationProbability"))) is not None]
+    rain = each(in_millimetres, "TotalLiquid")
     return Day(
         date=text(row.get("Date"))[:10],
         condition=_condition(halves[0].get("IconPhrase")),
-        high=temperature(_of(row, "Temperature", "Maximum", "Value")),
-        low=temperature(_of(row, "Temperature", "Minimum", "Value")),
-        precipitation_mm=round(sum(rain), 1) if rain else None,
+        high=temperature(_metric(row, in_celsius, "Temperature", "Maximum")),
+        low=temperature(_metric(row, in_celsius, "Temperature", "Minimum")),
+        precipitation_mm=round(sum(rain), 1) if len(rain) == len(halves) else None,
         precipitation_chance_percent=integer(max(chances)) if chances else None,
-        wind_max=speed(max(each("Wind", "Speed", "Value"), default=None)),
+        wind_max=speed(max(each(in_kmh, "Wind", "Speed"), default=None)),
         uv_index_max=number(uv[0].get("Value")) if uv else None,
         sunrise=text(_of(row, "Sun", "Rise"))[11:16],
         sunset=text(_of(row, "Sun", "Set"))[11:16],
@@ -277,10 +219,10 @@ def _hour(row: dict[str, Any]) -> Hour:
     return Hour(
         time=text(row.get("DateTime"))[:16],
         condition=_condition(row.get("IconPhrase")),
-        temperature=temperature(_of(row, "Temperature", "Value")),
-        precipitation_mm=number(_of(row, "TotalLiquid", "Value")),
+        temperature=temperature(_metric(row, in_celsius, "Temperature")),
+        precipitation_mm=_metric(row, in_millimetres, "TotalLiquid"),
         precipitation_chance_percent=integer(row.get("PrecipitationProbability")),
-        wind=speed(_of(row, "Wind", "Speed", "Value")),
+        wind=speed(_metric(row, in_kmh, "Wind", "Speed")),
     )
 
 

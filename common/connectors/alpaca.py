@@ -21,8 +21,17 @@ from urllib.parse import quote
 from msgspec import Meta
 
 from common.errors import InvalidInput, NotFound, VendorRejected, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
-from common.tools.reading import fitting, integer, number, record, records, text
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
+from common.tools.reading import (
+    fitting,
+    instant,
+    integer,
+    number,
+    record,
+    records,
+    spoken_date,
+    text,
+)
 
 CONNECTOR = Connector(
     name="Alpaca",
@@ -36,74 +45,17 @@ CONNECTOR = Connector(
         "Cancel my open order for Tesla.",
         "Show the daily bars of SPY for the last month.",
     ),
-    keywords=(
-        "alpaca",
-        "trade",
-        "trading",
-        "buy",
-        "sell",
-        "order",
-        "orders",
-        "shares",
-        "portfolio",
-        "position",
-        "positions",
-        "brokerage",
-        "account",
-        "buying power",
-        "equity",
-        "limit order",
-        "market order",
-        "bid",
-        "ask",
-        "candles",
-        "bars",
-        "paper",
-        "hold",
-        "holdings",
-        "held",
-        "brokerage account",
-        "limit",
-        "stop",
-        "stop loss",
-        "broker",
-        "invested",
-        "cash balance",
-        "my stocks",
-        "my shares",
-        "pending order",
-        "open orders",
-        "filled",
-        "dollars worth",
-        "quote",
-        "stock",
-        "stocks",
-        "price",
-        "history",
-        "chart",
-        "daily",
-        "hourly",
-        "weekly",
-        "own",
-        "buy shares",
-        "sell shares",
-        "purchase",
-        "cash",
-        "profit",
-        "loss",
-        "gains",
-        "day trade",
-        "long",
-        "cover",
-        "liquidate",
-        "close position",
-        "bought",
-        "sold",
-        "executed",
-        "hold onto",
-        "trailing",
-        "performing",
-        "stock account",
+    keywords=words(
+        "alpaca, trade, trading, buy, sell, order, orders, shares, portfolio, position, "
+        "positions, brokerage, account, buying power, equity, limit order, market order, bid, "
+        "ask, candles, bars, paper, hold, holdings, held, brokerage account, limit, stop, "
+        "stop loss, broker, invested, cash balance, my stocks, my shares, pending order, open "
+        "orders, filled, dollars worth, quote, stock, stocks, price, history, chart, daily, "
+        "hourly, weekly, own, buy shares, sell shares, purchase, cash, profit, loss, gains, "
+        "day trade, long, cover, liquidate, close position, bought, sold, executed, hold "
+        "onto, trailing, performing, stock account, my position, trim, dump, cash out, fill, "
+        "pnl, invest, get rid, grab shares, at market, gtc, order status, notional, paper "
+        "trading, place order, put in"
     ),
     hosts=("paper-api.alpaca.markets", "api.alpaca.markets", "data.alpaca.markets"),
     auth="key",
@@ -256,7 +208,7 @@ async def get_stock_quote_at_alpaca(ctx: ToolContext, *, symbol: str) -> ToolRes
             "symbol": ticker,
             "currency": "USD",
             "last_price": price,
-            "last_size": last.get("s"),
+            "last_size": integer(last.get("s")),
             "last_trade_at": text(last.get("t")),
             "bid": bid,
             "ask": ask,
@@ -267,6 +219,11 @@ async def get_stock_quote_at_alpaca(ctx: ToolContext, *, symbol: str) -> ToolRes
         if told
         else f"Alpaca has no quote for {ticker}. Check the symbol.",
     )
+
+
+def _said_day(row: dict[str, Any]) -> str:
+    found = instant(text(row.get("t"))[:19])
+    return spoken_date(found.date()) if found else "then"
 
 
 @tool(progress="Loading the price history…", cache_s=300)
@@ -311,7 +268,7 @@ async def get_stock_bars_at_alpaca(
         newest, oldest = number(rows[0].get("c")) or 0.0, number(rows[-1].get("c")) or 1.0
         summary = (
             f"{ticker} went from {oldest:,.2f} to {newest:,.2f} USD "
-            f"({(newest / oldest - 1) * 100:+.1f}%) over {days} days on IEX."
+            f"({(newest / oldest - 1) * 100:+.1f}%) since {_said_day(rows[-1])} on IEX."
         )
     return _result(
         "stock_bars",
@@ -344,6 +301,10 @@ async def get_account_at_alpaca(ctx: ToolContext) -> ToolResult:
     )
 
 
+def _holding(row: dict[str, Any]) -> str:
+    return f"{text(row.get('qty')) or 'some'} {text(row.get('symbol')) or 'of an unnamed asset'}"
+
+
 def _size(row: dict[str, Any]) -> Decimal:
     return abs(_decimal(row.get("market_value")) or Decimal(0))
 
@@ -355,10 +316,7 @@ async def get_positions_at_alpaca(ctx: ToolContext) -> ToolResult:
     if not isinstance(body, list):
         raise VendorUnavailable("Alpaca sent no positions. Try again later.")
     rows = sorted(records(body), key=_size, reverse=True)
-    told = "; ".join(
-        f"{text(row.get('qty'))} {text(row.get('symbol'))} worth {_money(row.get('market_value'))}"
-        for row in rows[:4]
-    )
+    told = "; ".join(f"{_holding(row)} worth {_money(row.get('market_value'))}" for row in rows[:4])
     held = f"{len(rows)} position{'s' if len(rows) > 1 else ''}"
     return _result(
         "trading_positions",
@@ -401,10 +359,11 @@ async def get_orders_at_alpaca(
 
 
 def _say(row: dict[str, Any]) -> str:
+    side = text(row.get("side")) or "trade"
     much = text(row.get("qty")) or _money(row.get("notional")) + " of"
     at = f" at {_money(row.get('limit_price'))}" if text(row.get("limit_price")) else ""
     state = text(row.get("status")).replace("_", " ") or "in an unknown state"
-    return f"{text(row.get('side'))} {much} {text(row.get('symbol'))}{at}, {state}"
+    return f"{side} {much} {text(row.get('symbol')) or 'an unnamed asset'}{at}, {state}"
 
 
 @tool(progress="Sending the order…", risk="money", timeout_s=20)

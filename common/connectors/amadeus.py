@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.errors import InvalidInput, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.flights import (
     Cabin,
     Leg,
@@ -25,9 +25,10 @@ from common.tools.flights import (
     flight_result,
     leg,
     minutes,
+    segments,
     trip_of,
 )
-from common.tools.reading import number, record, records, text
+from common.tools.reading import integer, number, record, records, text
 
 CONNECTOR = Connector(
     name="Amadeus",
@@ -39,45 +40,12 @@ CONNECTOR = Connector(
         "Search Amadeus for nonstop flights from FRA to JFK.",
         "Flights from Madrid to Lima",
     ),
-    keywords=(
-        "flight",
-        "flights",
-        "fly",
-        "fare",
-        "fares",
-        "airfare",
-        "airline",
-        "plane",
-        "ticket",
-        "airport",
-        "nonstop",
-        "direct",
-        "round trip",
-        "one way",
-        "business",
-        "economy",
-        "amadeus",
-        "seat",
-        "seats",
-        "passengers",
-        "connection",
-        "stopover",
-        "return",
-        "airways",
-        "airlines",
-        "class",
-        "depart",
-        "roundtrip",
-        "fly me",
-        "flight to",
-        "cheap flights",
-        "out of",
-        "airplane",
-        "first class",
-        "two people",
-        "passenger",
-        "by air",
-        "by plane",
+    keywords=words(
+        "flight, flights, fly, fare, fares, airfare, airline, plane, ticket, airport, "
+        "nonstop, direct, round trip, one way, business, economy, amadeus, seat, seats, "
+        "passengers, connection, stopover, return, airways, airlines, class, depart, "
+        "roundtrip, fly me, flight to, cheap flights, out of, airplane, first class, two "
+        "people, passenger, by air, by plane"
     ),
     hosts=("*.amadeus.com",),
     auth="key",
@@ -124,7 +92,7 @@ async def _get(ctx: ToolContext, path: str, **params: Any) -> dict[str, Any]:
 
 def _way(trip: dict[str, Any], carriers: dict[str, Any]) -> list[Leg]:
     legs = []
-    for row in records(trip.get("segments")):
+    for row in segments(trip.get("segments")):
         code, out, into = text(row.get("carrierCode")), row.get("departure"), row.get("arrival")
         legs.append(
             leg(
@@ -139,6 +107,11 @@ def _way(trip: dict[str, Any], carriers: dict[str, Any]) -> list[Leg]:
     return legs
 
 
+def _touched(trip: dict[str, Any]) -> int:
+    """Count the stops within flights, which land on the way under one number."""
+    return sum(integer(row.get("numberOfStops")) or 0 for row in records(trip.get("segments")))
+
+
 def _offer(row: dict[str, Any], carriers: dict[str, Any]) -> Offer | None:
     trips, price = records(row.get("itineraries")), record(row.get("price"))
     ways = [_way(trip, carriers) for trip in trips]
@@ -148,7 +121,7 @@ def _offer(row: dict[str, Any], carriers: dict[str, Any]) -> Offer | None:
         price=number(price.get("grandTotal") or price.get("total")),
         currency=text(price.get("currency"))[:3],
         duration_minutes=minutes(trips[0].get("duration")),
-        stops=len(ways[0]) - 1,
+        stops=len(ways[0]) - 1 + _touched(trips[0]),
         legs=ways[0],
         return_legs=ways[1] if len(ways) > 1 else [],
     )

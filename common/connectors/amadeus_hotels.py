@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.errors import InvalidInput, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.flights import currency_code
 from common.tools.hotels import Guests, Hotel, HotelSort, hotel_result, stay_of
 from common.tools.reading import integer, number, record, records, shorten, text
@@ -29,43 +29,11 @@ CONNECTOR = Connector(
         "Search Amadeus for hotel rooms in Vienna.",
         "Hotel rooms in Madrid on May 2",
     ),
-    keywords=(
-        "hotel",
-        "hotels",
-        "room",
-        "rooms",
-        "stay",
-        "night",
-        "nights",
-        "lodging",
-        "accommodation",
-        "check in",
-        "check out",
-        "amadeus",
-        "bed",
-        "beds",
-        "hostel",
-        "motel",
-        "inn",
-        "resort",
-        "guesthouse",
-        "overnight",
-        "place to",
-        "to stay",
-        "sleep",
-        "sleeping",
-        "staying",
-        "decent",
-        "a night",
-        "per night",
-        "five star",
-        "pool",
-        "breakfast included",
-        "double room",
-        "single room",
-        "lodge",
-        "hilton",
-        "marriott",
+    keywords=words(
+        "hotel, hotels, room, rooms, stay, night, nights, lodging, accommodation, check in, "
+        "check out, amadeus, bed, beds, hostel, motel, inn, resort, guesthouse, overnight, "
+        "place to, to stay, sleep, sleeping, staying, decent, a night, per night, five star, "
+        "pool, breakfast included, double room, single room, lodge, hilton, marriott"
     ),
     hosts=("*.amadeus.com",),
     auth="key",

@@ -20,7 +20,7 @@ from typing import Any, TypedDict
 from urllib.parse import quote
 
 from common.errors import InvalidInput, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import (
     calendar_date,
     instant,
@@ -42,62 +42,17 @@ CONNECTOR = Connector(
         "Which Amtrak trains leave Emeryville next?",
         "What is the Amtrak station code for San Luis Obispo?",
     ),
-    keywords=(
-        "amtrak",
-        "train",
-        "trains",
-        "rail",
-        "railway",
-        "railroad",
-        "station",
-        "platform",
-        "acela",
-        "zephyr",
-        "starlight",
-        "surfliner",
-        "delayed",
-        "late",
-        "arrive",
-        "arrival",
-        "depart",
-        "departure",
-        "conductor",
-        "thruway",
-        "northeast regional",
-        "limited",
-        "empire builder",
-        "express",
-        "track",
-        "eta",
-        "running late",
-        "on time",
-        "penn station",
-        "union station",
-        "derailed",
-        "passenger",
-        "chief",
-        "southwest chief",
-        "lake shore",
-        "cardinal",
-        "crescent",
-        "meteor",
-        "sunset",
-        "vermonter",
-        "hiawatha",
-        "downeaster",
-        "keystone",
-        "wolverine",
-        "adirondack",
-        "palmetto",
-        "carolinian",
-        "cascades",
-        "pacific",
-        "sleeper",
-        "railcar",
-        "stops",
-        "board",
-        "boarding",
-        "choo-choo",
+    keywords=words(
+        "amtrak, train, trains, rail, railway, railroad, station, platform, acela, zephyr, "
+        "starlight, surfliner, delayed, late, arrive, arrival, depart, departure, conductor, "
+        "thruway, northeast regional, limited, empire builder, express, track, eta, running "
+        "late, on time, penn station, union station, derailed, passenger, chief, southwest "
+        "chief, lake shore, cardinal, crescent, meteor, sunset, vermonter, hiawatha, "
+        "downeaster, keystone, wolverine, adirondack, palmetto, carolinian, cascades, "
+        "pacific, sleeper, railcar, stops, board, boarding, choo-choo, train to, trains to, "
+        "train get, train late, the train, left yet, train number, train status, coast "
+        "starlight, california zephyr, texas eagle, auto train, regional, my train, on "
+        "amtrak, station code, which trains"
     ),
     hosts=("api-v3.amtraker.com",),
     per_second=4,
@@ -257,7 +212,8 @@ def _say(train: Train, stop: Stop | None) -> str:
         return f"{named} has no further stop reported."
     time = _spoken_time(stop["expected"] or stop["scheduled"])
     verb = "reached" if stop["status"] == "Departed" else "is expected at"
-    told = f"{named} {verb} {stop['station']} at {time}, {_delay(stop['delay_minutes'])}."
+    where = stop["station"] or stop["code"] or "a stop"
+    told = f"{named} {verb} {where} at {time}, {_delay(stop['delay_minutes'])}."
     if train["alerts"]:
         told += " There is a service alert."
     if train["old_report"]:
@@ -334,8 +290,9 @@ async def get_amtrak_station_board(ctx: ToolContext, *, station: str) -> ToolRes
     board.sort(key=_due)
     name = text(place.get("name")) or code
     told = "; ".join(
-        f"train {row['number']} to {row['destination'] or 'its last stop'} at "
-        f"{_spoken_time(_due(row))}, {_delay(row['delay_minutes'])}"
+        f"train {row['number'] or row['train_id'] or 'unknown'} to "
+        f"{row['destination'] or 'its last stop'} at {_spoken_time(_due(row))}, "
+        f"{_delay(row['delay_minutes'])}"
         for row in board[:3]
     )
     return _result(
@@ -376,7 +333,10 @@ def _names(row: dict[str, str]) -> set[str]:
 
 
 def _station_choices(asked: str, rows: list[dict[str, str]]) -> ToolResult:
-    told = "; ".join(f"{row['name']}, {row['state']} ({row['code']})" for row in rows[:3])
+    told = "; ".join(
+        f"{', '.join(filter(None, (row['name'] or row['city'], row['state'])))} ({row['code']})"
+        for row in rows[:3]
+    )
     summary = f"Amtrak stations for {asked}: {told}." if rows else f"No Amtrak station is {asked}."
     return _result("station_choices", {"asked": asked, "stations": rows[:10]}, summary)
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeAlias, TypedDict
 from msgspec import Meta
 
 from common.errors import InvalidInput, NotFound, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import (
     calendar_date,
     fitting,
@@ -37,49 +37,14 @@ CONNECTOR = Connector(
         "Create an Asana task to review the draft by Friday.",
         "Comment on the draft task that I'm done.",
     ),
-    keywords=(
-        "asana",
-        "task",
-        "tasks",
-        "project",
-        "projects",
-        "assignee",
-        "assigned",
-        "due",
-        "deadline",
-        "workspace",
-        "team",
-        "comment",
-        "complete",
-        "done",
-        "milestone",
-        "to-do",
-        "todo",
-        "sprint",
-        "board",
-        "section",
-        "subtask",
-        "teammate",
-        "work",
-        "overdue",
-        "status",
-        "backlog",
-        "mark",
-        "assign",
-        "ticket",
-        "comments",
-        "finish",
-        "portfolio",
-        "deadlines",
-        "responsible",
-        "left",
-        "my work",
-        "assignments",
-        "initiative",
-        "owner",
-        "dependencies",
-        "status update",
-        "kanban",
+    keywords=words(
+        "asana, task, tasks, project, projects, assignee, assigned, due, deadline, workspace, "
+        "team, comment, complete, done, milestone, to-do, todo, sprint, board, section, "
+        "subtask, teammate, work, overdue, status, backlog, mark, assign, ticket, comments, "
+        "finish, portfolio, deadlines, responsible, left, my work, assignments, initiative, "
+        "owner, dependencies, status update, kanban, team assign, assign me, project tasks, "
+        "project board, in asana, launch checklist, for review, tasks assigned, open tasks, "
+        "work tasks"
     ),
     hosts=("app.asana.com",),
     auth="oauth",

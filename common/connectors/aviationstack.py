@@ -19,7 +19,7 @@ from typing import Any, TypedDict
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from common.errors import InvalidInput, RateLimited, VendorRejected, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import (
     calendar_date,
     instant,
@@ -40,55 +40,13 @@ CONNECTOR = Connector(
         "Look up flight LH 400 for today.",
         "What terminal does AF 22 arrive at?",
     ),
-    keywords=(
-        "flight",
-        "number",
-        "iata",
-        "status",
-        "delay",
-        "delayed",
-        "gate",
-        "terminal",
-        "arrive",
-        "arrival",
-        "depart",
-        "departure",
-        "airline",
-        "route",
-        "scheduled",
-        "aviationstack",
-        "plane",
-        "planes",
-        "land",
-        "landed",
-        "late",
-        "on time",
-        "arrived",
-        "boarding",
-        "carousel",
-        "lufthansa",
-        "delta",
-        "united",
-        "ryanair",
-        "easyjet",
-        "jetblue",
-        "emirates",
-        "qantas",
-        "airways",
-        "airlines",
-        "get in",
-        "gets in",
-        "take off",
-        "lands",
-        "landing",
-        "touch down",
-        "my flight",
-        "arrives",
-        "leaves",
-        "left",
-        "airport",
-        "airports",
-        "cancelled",
+    keywords=words(
+        "flight, number, iata, status, delay, delayed, gate, terminal, arrive, arrival, "
+        "depart, departure, airline, route, scheduled, aviationstack, plane, planes, land, "
+        "landed, late, on time, arrived, boarding, carousel, lufthansa, delta, united, "
+        "ryanair, easyjet, jetblue, emirates, qantas, airways, airlines, get in, gets in, "
+        "take off, lands, landing, touch down, my flight, arrives, leaves, left, airport, "
+        "airports, cancelled"
     ),
     hosts=("api.aviationstack.com",),
     auth="key",

@@ -11,7 +11,7 @@ Quirks seen in November 2026:
 from __future__ import annotations
 
 from common.errors import VendorRejected, VendorUnavailable
-from common.tools import Connector, ToolContext
+from common.tools import Connector, ToolContext, words
 from common.tools.reading import record, records, text
 from common.tools.web_search import Found, Recency, SearchVendor, hit, web_search_tool
 
@@ -25,41 +25,11 @@ CONNECTOR = Connector(
         "Look online for a recipe for sourdough.",
         "Search Brave for hiking boots.",
     ),
-    keywords=(
-        "brave",
-        "search",
-        "web",
-        "internet",
-        "look up",
-        "find out",
-        "online",
-        "results",
-        "website",
-        "websites",
-        "page",
-        "information",
-        "look",
-        "lookup",
-        "query",
-        "sites",
-        "pages",
-        "research",
-        "best way",
-        "how to",
-        "tutorial",
-        "guide",
-        "rules",
-        "hours",
-        "manual",
-        "who",
-        "answer",
-        "review",
-        "look on",
-        "search for",
-        "forum",
-        "reddit",
-        "any information",
-        "how can",
+    keywords=words(
+        "brave, search, web, internet, look up, find out, online, results, website, websites, "
+        "page, information, look, lookup, query, sites, pages, research, best way, how to, "
+        "tutorial, guide, rules, hours, manual, who, answer, review, look on, search for, "
+        "forum, reddit, any information, how can"
     ),
     hosts=("api.search.brave.com",),
     auth="key",

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 from msgspec import Meta
 
 from common.errors import InvalidInput, NotFound, VendorRejected, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import (
     fitting,
     integer,
@@ -41,71 +41,15 @@ CONNECTOR = Connector(
         "What do people pay for a French press on Amazon?",
         "Find a kettle on Amazon.",
     ),
-    keywords=(
-        "amazon",
-        "asin",
-        "buy",
-        "shop",
-        "shopping",
-        "product",
-        "products",
-        "prime",
-        "order",
-        "headphones",
-        "kettle",
-        "laptop",
-        "charger",
-        "book",
-        "gift",
-        "cheap",
-        "price",
-        "prices",
-        "rating",
-        "deal",
-        "purchase",
-        "cost",
-        "costs",
-        "cheaper",
-        "cheapest",
-        "gadget",
-        "toy",
-        "toys",
-        "present",
-        "presents",
-        "gifts",
-        "phone case",
-        "on sale",
-        "bargain",
-        "lowest",
-        "batteries",
-        "stars",
-        "television",
-        "appliance",
-        "watch",
-        "chess",
-        "set",
-        "sofa",
-        "chair",
-        "lamp",
-        "mattress",
-        "camera",
-        "backpack",
-        "shirt",
-        "vacuum",
-        "blender",
-        "keyboard",
-        "mouse",
-        "monitor",
-        "tablet",
-        "kindle",
-        "brand",
-        "model",
-        "sell",
-        "sells",
-        "seller",
-        "below",
-        "used",
-        "reviews",
+    keywords=words(
+        "amazon, asin, buy, shop, shopping, product, products, prime, order, headphones, "
+        "kettle, laptop, charger, book, gift, cheap, price, prices, rating, deal, purchase, "
+        "cost, costs, cheaper, cheapest, gadget, toy, toys, present, presents, gifts, phone "
+        "case, on sale, bargain, lowest, batteries, stars, television, appliance, watch, "
+        "chess, set, sofa, chair, lamp, mattress, camera, backpack, shirt, vacuum, blender, "
+        "keyboard, mouse, monitor, tablet, kindle, brand, model, sell, sells, seller, below, "
+        "used, reviews, prime day, next-day, subscribe and, star rating, bestseller, "
+        "bestsellers, asins, amazon basics, sold by, fire stick"
     ),
     hosts=("rest.canopyapi.co",),
     auth="key",
@@ -197,6 +141,10 @@ def _say(product: Product) -> str:
     return f"{shorten(product['title'], 80)}, {price}{stars}"
 
 
+def _sold(product: Product) -> bool:
+    return bool(product["asin"] and product["title"]) and not product["advertisement"]
+
+
 def _source(product: Product) -> Source:
     return Source(f"{shorten(product['title'], 60)} on Amazon", product["url"])
 
@@ -237,7 +185,7 @@ async def search_amazon(
         sort=None if sort == "FEATURED" else sort,
     )
     rows = records(record((found or {}).get("productResults")).get("results"))
-    products = [p for row in rows if (p := _product(row, shop))["asin"] and not p["advertisement"]]
+    products = [p for row in rows if _sold(p := _product(row, shop))]
     shown = fitting(products[:limit])
     told = "; ".join(_say(product) for product in shown[:3])
     return ToolResult(
@@ -273,7 +221,7 @@ async def get_product_details(ctx: ToolContext, *, asin: str, shop: Shop = "US")
         data={
             **product,
             "brand": brand,
-            "in_stock": available is True,
+            "in_stock": available if isinstance(available, bool) else None,
             "features": [item for item in features if item],
             "seller": text(record(row.get("seller")).get("name")),
             "coupon": text(record(row.get("coupon")).get("label")),

@@ -18,8 +18,9 @@ from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 
 from msgspec import Meta
 
+from common.egress import Quota
 from common.errors import InvalidInput, RateLimited, VendorRejected, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import (
     fitting,
     instant,
@@ -41,68 +42,22 @@ CONNECTOR = Connector(
         "Show me the ten largest cryptocurrencies.",
         "Which coins gained the most today?",
     ),
-    keywords=(
-        "crypto",
-        "cryptocurrency",
-        "cryptocurrencies",
-        "coin",
-        "coins",
-        "token",
-        "bitcoin",
-        "btc",
-        "ethereum",
-        "eth",
-        "solana",
-        "dogecoin",
-        "doge",
-        "xrp",
-        "cardano",
-        "litecoin",
-        "stablecoin",
-        "altcoin",
-        "blockchain",
-        "market cap",
-        "coinmarketcap",
-        "polkadot",
-        "shiba",
-        "tether",
-        "usdt",
-        "usdc",
-        "bnb",
-        "ripple",
-        "sol",
-        "ada",
-        "memecoin",
-        "defi",
-        "gainers",
-        "losers",
-        "bitcoins",
-        "satoshi",
-        "mining",
-        "wallet",
-        "ether",
-        "litecoin to",
-        "ltc",
-        "usd",
-        "crypto list",
-        "top crypto",
-        "top coins",
-        "trending",
-        "market value",
-        "volume",
-        "price of",
-        "fiat",
-        "dominance",
-        "hodl",
-        "altcoins",
-        "avalanche",
-        "chainlink",
-        "monero",
+    keywords=words(
+        "crypto, cryptocurrency, cryptocurrencies, coin, coins, token, bitcoin, btc, "
+        "ethereum, eth, solana, dogecoin, doge, xrp, cardano, litecoin, stablecoin, altcoin, "
+        "blockchain, market cap, coinmarketcap, polkadot, shiba, tether, usdt, usdc, bnb, "
+        "ripple, sol, ada, memecoin, defi, gainers, losers, bitcoins, satoshi, mining, "
+        "wallet, ether, litecoin to, ltc, usd, crypto list, top crypto, top coins, trending, "
+        "market value, volume, price of, fiat, dominance, hodl, altcoins, avalanche, "
+        "chainlink, monero, crypto movers, movers, pump, pumping, crash, crashed, all-time "
+        "high, btc price, eth price, price btc, up or, coin price, stablecoins, nft, coins "
+        "are, crypto market, worth of"
     ),
     hosts=("pro-api.coinmarketcap.com",),
     auth="key",
     secrets=("COINMARKETCAP_API_KEY",),
     per_second=0.5,
+    quota=Quota(30, seconds=60),
     attribution="CoinMarketCap, with a link to the coin",
     licence="By plan; prices are indicative",
 )
@@ -170,8 +125,8 @@ def _coin(row: dict[str, Any], currency: str) -> Coin:
     slug = text(row.get("slug"))
     return Coin(
         id=integer(row.get("id")),
-        name=text(row.get("name")),
-        symbol=text(row.get("symbol")),
+        name=text(row.get("name")) or text(row.get("symbol")),
+        symbol=text(row.get("symbol")) or text(row.get("name")),
         rank=integer(row.get("cmc_rank")),
         currency=currency,
         price=None if price is None else f"{_rounded(price):f}",
@@ -212,7 +167,7 @@ async def _find(ctx: ToolContext, asked: str, currency: str) -> Coin | None:
     ways = [{"symbol": word.upper()}, slug] if word.isalnum() else [slug]
     for way in ways if len(word) <= 5 or word.isupper() else reversed(ways):
         rows = await _get(ctx, "/v3/cryptocurrency/quotes/latest", convert=currency, **way)
-        coins = [coin for row in rows if (coin := _coin(row, currency))["price"]]
+        coins = [coin for row in rows if (coin := _coin(row, currency))["price"] and coin["name"]]
         if coins:
             return min(coins, key=lambda coin: coin["rank"] or 1_000_000)
     return None
@@ -319,7 +274,7 @@ async def list_top_cryptos_at_coinmarketcap(
         limit=limit,
         volume_24h_min=floor,
     )
-    coins = [coin for row in rows if (coin := _coin(row, code))["name"]][:limit]
+    coins = [coin for row in rows if (coin := _coin(row, code))["name"] and coin["price"]][:limit]
     told = "; ".join(f"{coin['name']} {_price(coin)}{_moved(coin)}" for coin in coins[:4])
     named = order.replace("_", " ")
     return _result(

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.errors import InvalidInput, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.flights import (
     Cabin,
     Leg,
@@ -24,9 +24,10 @@ from common.tools.flights import (
     flight_result,
     leg,
     minutes,
+    segments,
     trip_of,
 )
-from common.tools.reading import number, record, records, text
+from common.tools.reading import number, record, records, text, values
 
 CONNECTOR = Connector(
     name="Duffel",
@@ -38,45 +39,12 @@ CONNECTOR = Connector(
         "Compare airfares from SEA to HNL, returning a week later.",
         "Flights from Boston to Dublin",
     ),
-    keywords=(
-        "flight",
-        "flights",
-        "fly",
-        "fare",
-        "fares",
-        "airfare",
-        "airline",
-        "plane",
-        "ticket",
-        "airport",
-        "nonstop",
-        "direct",
-        "round trip",
-        "one way",
-        "business",
-        "economy",
-        "duffel",
-        "seat",
-        "seats",
-        "passengers",
-        "connection",
-        "stopover",
-        "return",
-        "airways",
-        "airlines",
-        "class",
-        "depart",
-        "roundtrip",
-        "fly me",
-        "flight to",
-        "cheap flights",
-        "out of",
-        "airplane",
-        "first class",
-        "two people",
-        "passenger",
-        "by air",
-        "by plane",
+    keywords=words(
+        "flight, flights, fly, fare, fares, airfare, airline, plane, ticket, airport, "
+        "nonstop, direct, round trip, one way, business, economy, duffel, seat, seats, "
+        "passengers, connection, stopover, return, airways, airlines, class, depart, "
+        "roundtrip, fly me, flight to, cheap flights, out of, airplane, first class, two "
+        "people, passenger, by air, by plane"
     ),
     hosts=("api.duffel.com",),
     auth="key",
@@ -118,7 +86,7 @@ async def _offers(ctx: ToolContext, search: dict[str, Any]) -> list[dict[str, An
 
 def _way(slice_: dict[str, Any]) -> list[Leg]:
     legs = []
-    for row in records(slice_.get("segments")):
+    for row in segments(slice_.get("segments")):
         carrier = record(row.get("marketing_carrier"))
         name = (text(carrier.get("iata_code")), text(row.get("marketing_carrier_flight_number")))
         legs.append(
@@ -134,6 +102,11 @@ def _way(slice_: dict[str, Any]) -> list[Leg]:
     return legs
 
 
+def _touched(slice_: dict[str, Any]) -> int:
+    """Count the stops within flights, which land on the way under one number."""
+    return sum(len(values(row.get("stops"))) for row in records(slice_.get("segments")))
+
+
 def _offer(row: dict[str, Any]) -> Offer | None:
     slices = records(row.get("slices"))
     ways = [_way(part) for part in slices]
@@ -143,7 +116,7 @@ def _offer(row: dict[str, Any]) -> Offer | None:
         price=number(row.get("total_amount")),
         currency=text(row.get("total_currency"))[:3],
         duration_minutes=minutes(slices[0].get("duration")),
-        stops=len(ways[0]) - 1,
+        stops=len(ways[0]) - 1 + _touched(slices[0]),
         legs=ways[0],
         return_legs=ways[1] if len(ways) > 1 else [],
     )

@@ -19,7 +19,7 @@ from typing import Annotated, Any, TypeAlias, TypedDict
 from msgspec import Meta
 
 from common.errors import InvalidInput, NotFound, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import (
     fitting,
     instant,
@@ -41,66 +41,17 @@ CONNECTOR = Connector(
         "Track 1Z999AA10123456784 with UPS.",
         "Show all my packages.",
     ),
-    keywords=(
-        "package",
-        "packages",
-        "parcel",
-        "parcels",
-        "track",
-        "tracking",
-        "shipment",
-        "shipped",
-        "delivery",
-        "delivered",
-        "courier",
-        "carrier",
-        "usps",
-        "ups",
-        "fedex",
-        "dhl",
-        "mail",
-        "easypost",
-        "arrive",
-        "ship",
-        "ships",
-        "shipping",
-        "shipments",
-        "order arrive",
-        "my order",
-        "my delivery",
-        "deliver",
-        "delivering",
-        "post",
-        "postal",
-        "box",
-        "in transit",
-        "on its",
-        "waiting for",
-        "lasership",
-        "ontrac",
-        "canada post",
-        "royal mail",
-        "tracking number",
-        "arrived",
-        "return label",
-        "late",
-        "stuck",
-        "lost",
-        "where is",
-        "my fedex",
-        "my ups",
-        "my usps",
-        "my dhl",
-        "parcel from",
-        "express",
-        "label",
-        "shipper",
-        "letter",
-        "on time",
-        "delivery date",
-        "out for",
-        "customs",
-        "received",
+    keywords=words(
+        "package, packages, parcel, parcels, track, tracking, shipment, shipped, delivery, "
+        "delivered, courier, carrier, usps, ups, fedex, dhl, mail, easypost, arrive, ship, "
+        "ships, shipping, shipments, order arrive, my order, my delivery, deliver, "
+        "delivering, post, postal, box, in transit, on its, waiting for, lasership, ontrac, "
+        "canada post, royal mail, tracking number, arrived, return label, late, stuck, lost, "
+        "where is, my fedex, my ups, my usps, my dhl, parcel from, express, label, shipper, "
+        "letter, on time, delivery date, out for, customs, received, turned up, my stuff, "
+        "shown up, show up, where my, parcels are, deliveries, lost in, with ups, with fedex, "
+        "with dhl, get here, here yet, mailman, postman, tracking no, track my, package "
+        "getting, being delivered, out there, awaiting, waybill"
     ),
     hosts=("api.easypost.com",),
     auth="key",
@@ -201,16 +152,17 @@ def _day(value: str) -> str:
 
 
 def _say(parcel: Parcel) -> str:
+    code = parcel["tracking_code"]
     carrier = f" with {parcel['carrier']}" if parcel["carrier"] else ""
     told = [
-        f"Package {parcel['tracking_code']}{carrier} is "
+        f"{f'Package {code}' if code else 'A package'}{carrier} is "
         f"{SHIPPED.get(parcel['status'], parcel['status'].replace('_', ' '))}"
     ]
     if parcel["scans"]:
         scan = parcel["scans"][0]
         at = f" in {scan['place']}" if scan["place"] else ""
         day = f" on {_day(scan['date'])}" if _day(scan["date"]) else ""
-        told.append(f"last scan{day}{at}: {scan['message'] or scan['status']}")
+        told.append(f"last scan{day}{at}: {scan['message'] or scan['status'] or 'no details'}")
     if parcel["status"] not in ("delivered", "error") and _day(parcel["expected_delivery"]):
         told.append(f"expected on {_day(parcel['expected_delivery'])}")
     return "; ".join(told)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import InvalidInput, NotFound, VendorRejected, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import record, records, shorten, text, values
 
 CONNECTOR = Connector(
@@ -30,46 +30,12 @@ CONNECTOR = Connector(
         "Read my packing list from Evernote.",
         "Save this as a note in Evernote.",
     ),
-    keywords=(
-        "evernote",
-        "note",
-        "notes",
-        "notebook",
-        "notebooks",
-        "jot",
-        "clip",
-        "clipping",
-        "remember",
-        "write down",
-        "save",
-        "jotted",
-        "noted",
-        "clipped",
-        "note down",
-        "memo",
-        "memos",
-        "ideas",
-        "idea",
-        "recipes",
-        "scribble",
-        "diary",
-        "list",
-        "packing",
-        "web clip",
-        "my notes",
-        "wrote down",
-        "save this",
-        "written",
-        "garden",
-        "pull up",
-        "scanned",
-        "scan",
-        "receipt",
-        "reminders",
-        "jot down",
-        "thoughts",
-        "quick note",
-        "keep a",
+    keywords=words(
+        "evernote, note, notes, notebook, notebooks, jot, clip, clipping, remember, write "
+        "down, save, jotted, noted, clipped, note down, memo, memos, ideas, idea, recipes, "
+        "scribble, diary, list, packing, web clip, my notes, wrote down, save this, written, "
+        "garden, pull up, scanned, scan, receipt, reminders, jot down, thoughts, quick note, "
+        "keep a, my evernote, evernotes, note about, note to, thought"
     ),
     hosts=("*.evernote.com",),
     auth="oauth",

@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Any
 
 from common.errors import RateLimited, VendorRejected, VendorUnavailable
-from common.tools import Connector, Source, ToolContext
+from common.tools import Connector, Source, ToolContext, words
 from common.tools.currency import CurrencyVendor, Dated, currency_tools, no_rate, rate
 from common.tools.reading import from_unix, record, text
 
@@ -30,62 +30,17 @@ CONNECTOR = Connector(
         "What is the exchange rate from euros to Nigerian naira?",
         "List exchange rates for the dirham.",
     ),
-    keywords=(
-        "currency",
-        "exchange",
-        "rate",
-        "rates",
-        "convert",
-        "conversion",
-        "money",
-        "dollar",
-        "dollars",
-        "euro",
-        "euros",
-        "dirham",
-        "naira",
-        "baht",
-        "peso",
-        "rupee",
-        "forex",
-        "pounds",
-        "yen",
-        "yuan",
-        "krone",
-        "krona",
-        "zloty",
-        "shekel",
-        "lira",
-        "won",
-        "rand",
-        "forint",
-        "ruble",
-        "real",
-        "franc",
-        "cents",
-        "quid",
-        "bucks",
-        "worth",
-        "stronger",
-        "weaker",
-        "fx",
-        "cash",
-        "abroad",
-        "convert to",
-        "come to",
-        "paid in",
-        "in dollars",
-        "in euros",
-        "in pounds",
-        "inr",
-        "sgd",
-        "dinar",
-        "francs",
-        "kuwaiti",
-        "exchange money",
-        "travel money",
-        "buy euros",
-        "how many",
+    keywords=words(
+        "currency, exchange, rate, rates, convert, conversion, money, dollar, dollars, euro, "
+        "euros, dirham, naira, baht, peso, rupee, forex, pounds, yen, yuan, krone, krona, "
+        "zloty, shekel, lira, won, rand, forint, ruble, real, franc, cents, quid, bucks, "
+        "worth, stronger, weaker, fx, cash, abroad, convert to, come to, paid in, in dollars, "
+        "in euros, in pounds, inr, sgd, dinar, francs, kuwaiti, exchange money, travel money, "
+        "buy euros, how many, exchange rate, conversion rate, strong, strength, against the, "
+        "to dollars, to euros, to pounds, into dollars, into euros, into pounds, into yen, "
+        "swap, changed into, rupees, pesos, rubles, renminbi, kronor, ringgit, in usd, in "
+        "eur, in gbp, usd to, eur to, gbp to, to inr, to usd, to eur, to gbp, to jpy, buck, "
+        "grand"
     ),
     hosts=("v6.exchangerate-api.com",),
     auth="key",

@@ -19,8 +19,9 @@ from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 
 from msgspec import Meta
 
+from common.egress import Quota
 from common.errors import InvalidInput, OdaiError, VendorRejected, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import (
     from_unix,
     integer,
@@ -43,71 +44,19 @@ CONNECTOR = Connector(
         "What's the latest news about NVDA?",
         "What is the ticker symbol of Costco?",
     ),
-    keywords=(
-        "stock",
-        "stocks",
-        "share",
-        "shares",
-        "price",
-        "quote",
-        "ticker",
-        "symbol",
-        "company",
-        "revenue",
-        "profit",
-        "earnings",
-        "income",
-        "financials",
-        "filing",
-        "quarterly",
-        "annual",
-        "eps",
-        "nasdaq",
-        "nyse",
-        "market",
-        "invest",
-        "news",
-        "trading",
-        "traded",
-        "closed",
-        "shareholder",
-        "sales figures",
-        "balance sheet",
-        "cash flow",
-        "statement",
-        "loss",
-        "gross",
-        "dividend",
-        "valuation",
-        "worth",
-        "wall street",
-        "dow",
-        "stock exchange",
-        "listed",
-        "quarter",
-        "quarters",
-        "results",
-        "costs",
-        "margin",
-        "doing",
-        "performing",
-        "performance",
-        "up today",
-        "down today",
-        "per share",
-        "earn",
-        "earned",
-        "corporation",
-        "shares outstanding",
-        "index",
-        "ceo",
-        "trades",
-        "trade",
-        "volume",
-        "52-week",
-        "etf",
-        "fund",
-        "analyst",
+    keywords=words(
+        "stock, stocks, share, shares, price, quote, ticker, symbol, company, revenue, "
+        "profit, earnings, income, financials, filing, quarterly, annual, eps, nasdaq, nyse, "
+        "market, invest, news, trading, traded, closed, shareholder, sales figures, balance "
+        "sheet, cash flow, statement, loss, gross, dividend, valuation, worth, wall street, "
+        "dow, stock exchange, listed, quarter, quarters, results, costs, margin, doing, "
+        "performing, performance, up today, down today, per share, earn, earned, corporation, "
+        "shares outstanding, index, ceo, trades, trade, volume, 52-week, etf, fund, analyst, "
+        "stock price, trading at, shares of, crash, crashed, tank, tanked, dip, surged, "
+        "plunge, mooning, soar, soared, gains, pre-market, after hours, close at, opened, "
+        "ipo, guidance, profitable, beat estimates, net worth, debt, make money, made money, "
+        "losing money, shares close, financials for, symbol does, stock of, go up, going up, "
+        "went up, go down, going down, went down, value of, shares in, per cent, stock today"
     ),
     hosts=("finnhub.io",),
     auth="key",
@@ -115,6 +64,7 @@ CONNECTOR = Connector(
     capability="stock_prices",
     rank=10,
     per_second=10,
+    quota=Quota(60, seconds=60),
     attribution="Market data by Finnhub",
     licence="Free keys are for personal use; prices may be delayed",
 )
@@ -197,7 +147,7 @@ def _result(kind: str, data: Any, summary: str, *, untrusted: bool = False) -> T
 
 
 def _choices(query: str, rows: list[dict[str, str]]) -> ToolResult:
-    told = "; ".join(f"{row['name']} is {row['symbol']}" for row in rows[:3])
+    told = "; ".join(f"{row['name'] or 'unnamed'} is {row['symbol']}" for row in rows[:3])
     summary = f"Matches for {query}: {told}." if rows else f"Finnhub knows no company {query}."
     return _result("symbol_choices", {"asked": query, "symbols": rows}, summary)
 
@@ -220,7 +170,7 @@ async def get_stock_price_at_finnhub(ctx: ToolContext, *, symbol: str) -> ToolRe
         profile = record(await _get(ctx, "/stock/profile2", symbol=ticker))
     except OdaiError:
         profile = {}  # a price without the company's name is still an answer
-    name, currency = text(profile.get("name")), text(profile.get("currency"))
+    name, currency = text(profile.get("name")), _traded_in(profile)
     shown = f"{price:,.{2 if price >= 1 else 4}f} {currency}".rstrip()
     percent = number(quote.get("dp"))
     moved = ""
@@ -247,6 +197,14 @@ async def get_stock_price_at_finnhub(ctx: ToolContext, *, symbol: str) -> ToolRe
         f"{f'{name} ({ticker})' if name else ticker} is at {shown}{moved}, "
         f"as of {spoken_date(traded.date())} {traded:%H:%M} UTC.",
     )
+
+
+def _traded_in(profile: dict[str, Any]) -> str:
+    """Return the price's currency: a foreign company files in its own and trades here in USD."""
+    american = re.search(
+        r"\b(NASDAQ|NYSE|NEW YORK|AMEX|BATS|CBOE)\b", text(profile.get("exchange")).upper()
+    )
+    return "USD" if american else text(profile.get("currency"))
 
 
 @tool(progress="Reading the company's filings…", cache_s=86400)
@@ -292,9 +250,9 @@ async def _financials(
         latest = reports[0]
         figures, money = latest["figures"], latest["currency"]
         summary = (
-            f"{symbol}, {freq} report for {latest['period_start']} to {latest['period_end']}: "
-            f"revenue {_large(figures['revenue'])} {money}, "
-            f"net income {_large(figures['net_income'])} {money}."
+            f"{symbol}, {freq} report for {_period(latest)}: "
+            f"revenue {_large(figures['revenue'], money)}, "
+            f"net income {_large(figures['net_income'], money)}."
         )
     note = "" if freq == "annual" else "Income and cash flow may be the year to date."
     data = {"symbol": symbol, "frequency": freq, "reports": reports, "note": note}
@@ -330,13 +288,18 @@ def _figure(rows: list[dict[str, Any]], concepts: tuple[str, ...]) -> tuple[floa
     return None, ""
 
 
-def _large(value: float | None) -> str:
+def _period(report: Report) -> str:
+    days = filter(None, (report["period_start"], report["period_end"]))
+    return " to ".join(days) or "an unknown period"
+
+
+def _large(value: float | None, money: str) -> str:
     if value is None:
         return "unknown"
     for size, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
         if abs(value) >= size:
-            return f"{value / size:.2f} {word}"
-    return f"{value:,.0f}"
+            return f"{value / size:.2f} {word} {money}".rstrip()
+    return f"{value:,.0f} {money}".rstrip()
 
 
 @tool(progress="Finding company news…", cache_s=600)
@@ -367,7 +330,9 @@ async def get_company_news_at_finnhub(
                 "url": text(row.get("url")),
             }
         )
-    told = "; ".join(f"{item['headline']} ({item['publisher']})" for item in news[:3])
+    told = "; ".join(
+        f"{item['headline']} ({item['publisher'] or 'no source'})" for item in news[:3]
+    )
     nothing = f"Finnhub has no news about {ticker} from the last {days} days."
     return _result(
         "company_news",

@@ -17,8 +17,9 @@ from typing import Any, TypedDict
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from common.egress import Quota
 from common.errors import InvalidInput, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import (
     calendar_date,
     instant,
@@ -41,68 +42,18 @@ CONNECTOR = Connector(
         "Which gate does DL 45 leave from?",
         "Are there delays at SFO right now?",
     ),
-    keywords=(
-        "flight",
-        "status",
-        "delayed",
-        "delay",
-        "delays",
-        "on time",
-        "late",
-        "land",
-        "landed",
-        "landing",
-        "arrive",
-        "arrival",
-        "depart",
-        "departure",
-        "takeoff",
-        "gate",
-        "terminal",
-        "baggage",
-        "cancelled",
-        "diverted",
-        "track",
-        "flightaware",
-        "airborne",
-        "planes",
-        "plane",
-        "airport",
-        "airports",
-        "held up",
-        "gets in",
-        "get in",
-        "taking off",
-        "took off",
-        "boarding",
-        "carousel",
-        "lufthansa",
-        "delta",
-        "united",
-        "ryanair",
-        "easyjet",
-        "jetblue",
-        "emirates",
-        "qantas",
-        "airways",
-        "airlines",
-        "connection",
-        "eta",
-        "take off",
-        "is on",
-        "brother",
-        "lands",
-        "landing time",
-        "flying now",
-        "touch down",
-        "in flight",
-        "my flight",
-        "arrive at",
-        "leaves",
-        "left",
-        "flight from",
-        "connecting",
-        "ground stop",
+    keywords=words(
+        "flight, status, delayed, delay, delays, on time, late, land, landed, landing, "
+        "arrive, arrival, depart, departure, takeoff, gate, terminal, baggage, cancelled, "
+        "diverted, track, flightaware, airborne, planes, plane, airport, airports, held up, "
+        "gets in, get in, taking off, took off, boarding, carousel, lufthansa, delta, united, "
+        "ryanair, easyjet, jetblue, emirates, qantas, airways, airlines, connection, eta, "
+        "take off, is on, brother, lands, landing time, flying now, touch down, in flight, my "
+        "flight, arrive at, leaves, left, flight from, connecting, ground stop, arrivals, "
+        "departures, arrivals board, departure board, backed up, ground delay, plane land, "
+        "taken off, has landed, the gate, on schedule, en route, inbound, tarmac, which gate, "
+        "pick up, flight path, tail number, flying, still flying, runway, flight left, flight "
+        "is, flights out, flight to, any delays, plane lands"
     ),
     hosts=("aeroapi.flightaware.com",),
     auth="key",
@@ -110,6 +61,7 @@ CONNECTOR = Connector(
     capability="flight_status",
     rank=10,
     per_second=2,
+    quota=Quota(10, seconds=60),
     attribution="Flight data by FlightAware",
     licence="Show FlightAware as the source",
 )
@@ -329,7 +281,8 @@ async def get_airport_delays_at_flightaware(ctx: ToolContext, *, airport: str) -
         }
         for row in rows[:5]
     ]
-    minutes = round((number(body.get("delay_secs")) or 0) / 60)
+    seconds = number(body.get("delay_secs")) if status == 200 else 0
+    minutes = None if seconds is None else round(seconds / 60)
     told = "; ".join(filter(None, (row["reason"] for row in reasons)))
     told = told or text(body.get("category"))[:40]
     cause = f": {told}" if told else ""

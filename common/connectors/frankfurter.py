@@ -16,7 +16,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
-from common.tools import Connector, Source, ToolContext
+from common.tools import Connector, Source, ToolContext, words
 from common.tools.currency import CurrencyVendor, Dated, currency_tools, no_rate, rate
 from common.tools.reading import record, records, text
 
@@ -30,66 +30,17 @@ CONNECTOR = Connector(
         "Show me today's exchange rates for the Swiss franc.",
         "How much is 250 dollars in euros?",
     ),
-    keywords=(
-        "currency",
-        "exchange",
-        "rate",
-        "rates",
-        "convert",
-        "conversion",
-        "money",
-        "dollar",
-        "dollars",
-        "euro",
-        "euros",
-        "pound",
-        "pounds",
-        "sterling",
-        "yen",
-        "franc",
-        "rupee",
-        "rupees",
-        "peso",
-        "yuan",
-        "forex",
-        "usd",
-        "eur",
-        "gbp",
-        "jpy",
-        "chf",
-        "cad",
-        "aud",
-        "krone",
-        "kroner",
-        "krona",
-        "zloty",
-        "shekel",
-        "lira",
-        "won",
-        "rand",
-        "forint",
-        "real",
-        "cents",
-        "quid",
-        "bucks",
-        "worth",
-        "stronger",
-        "weaker",
-        "fx",
-        "cash",
-        "abroad",
-        "come to",
-        "paid in",
-        "in dollars",
-        "in euros",
-        "in pounds",
-        "inr",
-        "sgd",
-        "francs",
-        "exchange money",
-        "travel money",
-        "buy euros",
-        "how many",
+    keywords=words(
+        "currency, exchange, rate, rates, convert, conversion, money, dollar, dollars, euro, "
+        "euros, pound, pounds, sterling, yen, franc, rupee, rupees, peso, yuan, forex, usd, "
+        "eur, gbp, jpy, chf, cad, aud, krone, kroner, krona, zloty, shekel, lira, won, rand, "
+        "forint, real, cents, quid, bucks, worth, stronger, weaker, fx, cash, abroad, come "
+        "to, paid in, in dollars, in euros, in pounds, inr, sgd, francs, exchange money, "
+        "travel money, buy euros, how many, exchange rate, conversion rate, strong, strength, "
+        "against the, to dollars, to euros, to pounds, into dollars, into euros, into pounds, "
+        "into yen, swap, changed into, pesos, rubles, renminbi, kronor, ringgit, in usd, in "
+        "eur, in gbp, usd to, eur to, gbp to, to inr, to usd, to eur, to gbp, to jpy, buck, "
+        "grand"
     ),
     hosts=("api.frankfurter.dev",),
     capability="currency",

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 from msgspec import Meta
 
 from common.errors import InvalidInput, NotAllowed, NotFound, RateLimited, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import fitting, instant, integer, number, record, records, shorten, text
 
 CONNECTOR = Connector(
@@ -28,64 +28,15 @@ CONNECTOR = Connector(
         "Any new GitHub notifications?",
         "Open an issue in acme/website that the login page is blank.",
     ),
-    keywords=(
-        "github",
-        "issue",
-        "issues",
-        "pull request",
-        "pr",
-        "repo",
-        "repository",
-        "review",
-        "bug",
-        "commit",
-        "code",
-        "merge",
-        "notification",
-        "notifications",
-        "open source",
-        "pulls",
-        "pull requests",
-        "prs",
-        "repositories",
-        "branch",
-        "commits",
-        "bugs",
-        "ticket",
-        "tickets",
-        "merged",
-        "code review",
-        "ci",
-        "release",
-        "assigned",
-        "feature request",
-        "maintainer",
-        "fork",
-        "file",
-        "close",
-        "closed",
-        "open issue",
-        "reviewer",
-        "crash",
-        "source code",
-        "reviews",
-        "my repo",
-        "new issues",
-        "commented",
-        "pushed",
-        "push",
-        "build",
-        "failing",
-        "actions",
-        "workflow",
-        "stars",
-        "star",
-        "pull",
-        "readme",
-        "milestone",
-        "label",
-        "contributor",
-        "reported",
+    keywords=words(
+        "github, issue, issues, pull request, pr, repo, repository, review, bug, commit, "
+        "code, merge, notification, notifications, open source, pulls, pull requests, prs, "
+        "repositories, branch, commits, bugs, ticket, tickets, merged, code review, ci, "
+        "release, assigned, feature request, maintainer, fork, file, close, closed, open "
+        "issue, reviewer, crash, source code, reviews, my repo, new issues, commented, "
+        "pushed, push, build, failing, actions, workflow, stars, star, pull, readme, "
+        "milestone, label, contributor, reported, repos, review request, stargazers, "
+        "codebase, changelog, close issue"
     ),
     hosts=("api.github.com",),
     auth="oauth",
@@ -105,13 +56,13 @@ class Issue(TypedDict):
     """An issue or pull request; `updated` is a day in UTC."""
 
     repository: str
-    number: int
+    number: int | None
     kind: str
     title: str
     state: str
     author: str
     labels: list[str]
-    comments: int
+    comments: int | None
     updated: str
     url: str
 
@@ -156,20 +107,20 @@ def _issue(row: dict[str, Any]) -> Issue:
     place = text(record(row.get("repository")).get("full_name"))
     return Issue(
         repository=(place or "/".join(url.split("/")[3:5]))[:160],
-        number=integer(row.get("number")) or 0,
-        kind="pull request" if "pull_request" in row else "issue",
-        title=shorten(text(row.get("title")), 140),
-        state=text(row.get("state"))[:20],
+        number=integer(row.get("number")),
+        kind="pull request" if record(row.get("pull_request")) else "issue",
+        title=shorten(text(row.get("title")), 140) or "untitled",
+        state=text(row.get("state"))[:20] or "state unknown",
         author=text(record(row.get("user")).get("login"))[:40] or "a deleted account",
         labels=[shorten(text(label.get("name")), 30) for label in records(row.get("labels"))][:4],
-        comments=integer(row.get("comments")) or 0,
+        comments=integer(row.get("comments")),
         updated=f"{changed:%Y-%m-%d}" if changed else "",
         url=url,
     )
 
 
 def _listed(rows: list[dict[str, Any]], limit: int, nothing: str) -> ToolResult:
-    issues = fitting([_issue(row) for row in rows[:limit]])
+    issues = fitting([issue for row in rows[:limit] if (issue := _issue(row))["number"]])
     told = "; ".join(f"{row['repository']}#{row['number']} {row['title']}" for row in issues[:5])
     return ToolResult(
         response_type="issue_list",
@@ -240,15 +191,16 @@ async def read_github_issue(
     """
     path = f"/repos/{_repository(repository)}/issues/{number}"
     row = record(await _call(ctx, "GET", path))
-    if not row.get("title"):
+    if not text(row.get("title")):
         raise VendorUnavailable("GitHub sent no issue. Try again in a moment.")
     issue = _issue(row)
-    last = max(1, -(-issue["comments"] // 5))  # the page that holds the newest
+    last = max(1, -(-(issue["comments"] or 0) // 5))  # the page that holds the newest
     comments = records(await _call(ctx, "GET", f"{path}/comments", per_page=5, page=last))
     return ToolResult(
         response_type="issue",
         data={
             **issue,
+            "number": number,
             "body": shorten(text(row.get("body")), 1500),
             "latest_comments": [
                 {
@@ -260,8 +212,8 @@ async def read_github_issue(
                 for item in comments[-5:]
             ],
         },
-        summary=f"{issue['repository']}#{issue['number']} ({issue['state']}): {issue['title']}, "
-        f"by {issue['author']}, {issue['comments']} comments.",
+        summary=f"{issue['repository']}#{number} ({issue['state']}): {issue['title']}, "
+        f"by {issue['author']}, {issue['comments'] or 'no'} comments.",
         sources=(Source(f"{issue['repository']}#{number}", issue["url"]),)
         if issue["url"]
         else (SOURCE,),
@@ -291,7 +243,10 @@ async def list_github_notifications(ctx: ToolContext, *, limit: Limit = 10) -> T
             for row in records(body)[:limit]
         ]
     )
-    told = "; ".join(f"{row['repository']}: {row['title']} ({row['reason']})" for row in found[:4])
+    told = "; ".join(
+        f"{row['repository']}: {row['title'] or 'untitled'} ({row['reason'] or 'unread'})"
+        for row in found[:4]
+    )
     return ToolResult(
         response_type="notification_list",
         data={"notifications": found},
@@ -319,7 +274,11 @@ async def create_github_issue(
         ctx, "POST", f"/repos/{place}/issues", json={"title": title.strip(), "body": body}
     )
     issue = _issue({"title": title} | record(row))
-    return _posted("issue_created", issue, f"Opened issue {issue['number']} in {place}.")
+    return _posted(
+        "issue_created",
+        issue,
+        f"Opened issue {issue['number'] or ''} in {place}.".replace("  ", " "),
+    )
 
 
 @tool(progress="Commenting on GitHub…", risk="external")

@@ -73,6 +73,11 @@ async def connect_google_account(ctx: ToolContext, *, feature: Feature = "all") 
     purpose = "" if feature == "all" else f" for {feature}"
     return ToolResult(
         response_type="connect_google_account",
-        data={"provider": "google", "url": url, "message": "Connect your Google account."},
+        data={
+            "provider": "google",
+            "name": "Google",
+            "url": url,
+            "message": "Connect your Google account.",
+        },
         summary=f"Use the button to connect your Google account{purpose}.",
     )

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from common.errors import InvalidInput, VendorRejected, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.flights import (
     Cabin,
     Offer,
@@ -24,10 +24,11 @@ from common.tools.flights import (
     currency_code,
     flight_result,
     leg,
+    segments,
     trip_of,
 )
 from common.tools.reading import integer, number, record, records, text, values
-from common.tools.serpapi import serpapi
+from common.tools.serpapi import priced_in, serpapi
 
 CONNECTOR = Connector(
     name="Google Flights",
@@ -39,64 +40,18 @@ CONNECTOR = Connector(
         "How much is a round trip from SFO to Tokyo in May?",
         "Flights from Rome to Oslo tomorrow",
     ),
-    keywords=(
-        "flight",
-        "flights",
-        "fly",
-        "flying",
-        "fare",
-        "fares",
-        "airfare",
-        "airline",
-        "plane",
-        "ticket",
-        "airport",
-        "nonstop",
-        "direct",
-        "layover",
-        "round trip",
-        "one way",
-        "business",
-        "economy",
-        "travel",
-        "trip",
-        "cheapest",
-        "seat",
-        "seats",
-        "passengers",
-        "connection",
-        "stopover",
-        "red-eye",
-        "return",
-        "fly to",
-        "flying to",
-        "get to",
-        "airways",
-        "airlines",
-        "class",
-        "depart",
-        "leaving",
-        "roundtrip",
-        "one-way",
-        "non-stop",
-        "fly me",
-        "flight to",
-        "take me",
-        "cheap flights",
-        "one stop",
-        "weekend getaway",
-        "out of",
-        "airplane",
-        "red eye",
-        "a plane",
-        "two people",
-        "passenger",
-        "first class",
-        "baggage",
-        "aisle",
-        "by air",
-        "by plane",
-        "go from",
+    keywords=words(
+        "flight, flights, fly, flying, fare, fares, airfare, airline, plane, ticket, airport, "
+        "nonstop, direct, layover, round trip, one way, business, economy, travel, trip, "
+        "cheapest, seat, seats, passengers, connection, stopover, red-eye, return, fly to, "
+        "flying to, get to, airways, airlines, class, depart, leaving, roundtrip, one-way, "
+        "non-stop, fly me, flight to, take me, cheap flights, one stop, weekend getaway, out "
+        "of, airplane, red eye, a plane, two people, passenger, first class, baggage, aisle, "
+        "by air, by plane, go from, plane ticket, plane tickets, fly out, fly home, fly back, "
+        "stops, cheapest day, jet, long-haul, get there, adults, fares to, nonstop from, non "
+        "stop, direct flight, direct from, weekend trip, airports, round-trip, options to, "
+        "depart on, plane from, plane to, late plane, early plane, last plane, tickets from, "
+        "hop to, get from, fly from, flying from, flights between"
     ),
     hosts=("serpapi.com",),
     auth="key",
@@ -127,7 +82,7 @@ async def _search(ctx: ToolContext, **params: Any) -> dict[str, Any]:
 
 def _offer(row: dict[str, Any], currency: str) -> Offer | None:
     legs = []
-    for flight in records(row.get("flights")):
+    for flight in segments(row.get("flights")):
         out, into = record(flight.get("departure_airport")), record(flight.get("arrival_airport"))
         legs.append(
             leg(
@@ -190,6 +145,7 @@ async def get_flight_info(
         stops=1 if nonstop else None,
         currency=money,
     )
+    money = priced_in(body, money)
     rows = records(body.get("best_flights")) + records(body.get("other_flights"))
     insight = record(body.get("price_insights"))
     words = f"Flights from {trip.origin} to {trip.destination} on {trip.leave}"

@@ -14,11 +14,11 @@ from typing import Any
 from urllib.parse import quote
 
 from common.errors import InvalidInput, VendorRejected, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.flights import currency_code
 from common.tools.hotels import Guests, Hotel, HotelSort, hotel_result, stay_of
 from common.tools.reading import integer, number, record, records, shorten, text, values
-from common.tools.serpapi import serpapi
+from common.tools.serpapi import priced_in, serpapi
 
 CONNECTOR = Connector(
     name="Google Hotels",
@@ -30,62 +30,18 @@ CONNECTOR = Connector(
         "Compare hotel prices near Times Square for two nights.",
         "Hotels in Vienna this weekend",
     ),
-    keywords=(
-        "hotel",
-        "hotels",
-        "room",
-        "rooms",
-        "stay",
-        "night",
-        "nights",
-        "lodging",
-        "accommodation",
-        "inn",
-        "resort",
-        "hostel",
-        "motel",
-        "check in",
-        "check out",
-        "sleep",
-        "booking",
-        "suite",
-        "bed",
-        "beds",
-        "b-and-b",
-        "guesthouse",
-        "airbnb",
-        "apartment",
-        "overnight",
-        "spend",
-        "place to",
-        "to stay",
-        "sleeping",
-        "crash",
-        "vacation rental",
-        "bedroom",
-        "suites",
-        "check-in",
-        "staying",
-        "decent",
-        "tonight",
-        "a night",
-        "per night",
-        "five star",
-        "four star",
-        "pool",
-        "spa",
-        "breakfast included",
-        "king bed",
-        "double room",
-        "single room",
-        "bnb",
-        "lodge",
-        "hilton",
-        "marriott",
-        "book a",
-        "villa",
-        "cabin",
-        "rent",
+    keywords=words(
+        "hotel, hotels, room, rooms, stay, night, nights, lodging, accommodation, inn, "
+        "resort, hostel, motel, check in, check out, sleep, booking, suite, bed, beds, "
+        "b-and-b, guesthouse, airbnb, apartment, overnight, spend, place to, to stay, "
+        "sleeping, crash, vacation rental, bedroom, suites, check-in, staying, decent, "
+        "tonight, a night, per night, five star, four star, pool, spa, breakfast included, "
+        "king bed, double room, single room, bnb, lodge, hilton, marriott, book a, villa, "
+        "cabin, rent, somewhere to, where can, hotel with, hotels near, room near, room in, "
+        "rooms in, nightly, rate, rates, nightly rates, nightly rate, three nights, two "
+        "nights, vacancy, vacancies, reservation, pet-friendly, boutique, holiday inn, "
+        "check-out, honeymoon, beachfront, all-inclusive, bed breakfast, hostels, motels, "
+        "cheap hotel, cheap hotels, place for"
     ),
     hosts=("serpapi.com",),
     auth="key",
@@ -99,7 +55,8 @@ CONNECTOR = Connector(
 SORTS = {"relevance": None, "price": 3, "rating": 8}
 
 
-async def _search(ctx: ToolContext, **params: Any) -> list[dict[str, Any]]:
+async def _search(ctx: ToolContext, **params: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the answer and its hotels."""
     try:
         body = await serpapi(ctx, "google_hotels", timeout_s=40, hl="en", **params)
     except VendorRejected as err:
@@ -109,10 +66,10 @@ async def _search(ctx: ToolContext, **params: Any) -> list[dict[str, Any]]:
             "Google Hotels did not accept the search. Check the place and the days."
         ) from err
     if "properties" not in body and text(body.get("name")):
-        return [body]
+        return body, [body]
     if body and "properties" not in body:
         raise VendorUnavailable("Google Hotels sent no prices. Try again in a moment.")
-    return records(body.get("properties"))
+    return body, records(body.get("properties"))
 
 
 def _rate(value: object) -> float | None:
@@ -162,7 +119,7 @@ async def get_hotel_prices(
     """
     stay = stay_of(ctx, location, check_in=check_in_date, check_out=check_out_date)
     place, money = stay.place, currency_code(currency)
-    rows = await _search(
+    body, rows = await _search(
         ctx,
         q=place if "hotel" in place.lower() else f"{place} hotels",
         check_in_date=stay.arrive.isoformat(),
@@ -171,6 +128,7 @@ async def get_hotel_prices(
         currency=money,
         sort_by=SORTS[sort_by],
     )
+    money = priced_in(body, money)
     url = f"https://www.google.com/travel/search?q={quote(place)}"
     return hotel_result(
         stay,

@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeAlias, TypedDict
 from msgspec import Meta
 
 from common.errors import InvalidInput
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import fitting, instant, plain, record, records, shorten, text
 from common.tools.serpapi import serpapi
 
@@ -30,66 +30,18 @@ CONNECTOR = Connector(
         "Latest news about the Mars rover.",
         "Show me today's headlines in Canada.",
     ),
-    keywords=(
-        "news",
-        "headline",
-        "headlines",
-        "story",
-        "stories",
-        "top stories",
-        "breaking",
-        "latest",
-        "press",
-        "newspaper",
-        "journalist",
-        "article",
-        "articles",
-        "politics",
-        "world",
-        "current",
-        "happening",
-        "report",
-        "reports",
-        "reporting",
-        "reported",
-        "update",
-        "updates",
-        "happened",
-        "developments",
-        "coverage",
-        "media",
-        "papers",
-        "newspapers",
-        "election",
-        "war",
-        "crisis",
-        "announced",
-        "recent",
-        "up to",
-        "catch up",
-        "new about",
-        "going on",
-        "events",
-        "making",
-        "happening in",
-        "latest on",
-        "strike",
-        "protest",
-        "policy",
-        "economy",
-        "business news",
-        "sports news",
-        "tech news",
-        "today in",
-        "this week",
-        "local news",
-        "what happened",
-        "developing",
-        "journal",
-        "bulletin",
-        "brief",
-        "briefing",
-        "digest",
+    keywords=words(
+        "news, headline, headlines, story, stories, top stories, breaking, latest, press, "
+        "newspaper, journalist, article, articles, politics, world, current, happening, "
+        "report, reports, reporting, reported, update, updates, happened, developments, "
+        "coverage, media, papers, newspapers, election, war, crisis, announced, recent, up "
+        "to, catch up, new about, going on, events, making, happening in, latest on, strike, "
+        "protest, policy, economy, business news, sports news, tech news, today in, this "
+        "week, local news, what happened, developing, journal, bulletin, brief, briefing, "
+        "digest, in the, the press, papers saying, saying about, headlines pls, news on, news "
+        "about, any news, story on, newsworthy, top news, morning paper, scandal, verdict, "
+        "layoffs, recall, deal with, update on, updates on, whats new, breaking news, front "
+        "page"
     ),
     hosts=("serpapi.com",),
     auth="key",
@@ -170,7 +122,7 @@ async def _news(
 async def get_google_news_top_stories(
     ctx: ToolContext, *, country: str = "us", limit: Limit = 8
 ) -> ToolResult:
-    """List the top stories of a country right now.
+    """List the top news stories of a country right now: the headlines, the news today.
 
     Args:
         country: Two-letter code of the country, such as us or ca.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.tools import Connector, ToolContext, ToolResult, tool
+from common.tools import Connector, ToolContext, ToolResult, tool, words
 from common.tools.reading import plain, record, records, text, values
 from common.tools.serpapi import serpapi
 from common.tools.web_search import (
@@ -35,56 +35,23 @@ CONNECTOR = Connector(
         "Look up who won the election in Norway.",
         "Google how to fix a bike tire.",
     ),
-    keywords=(
-        "google",
-        "search",
-        "web",
-        "internet",
-        "look up",
-        "find out",
-        "online",
-        "results",
-        "website",
-        "websites",
-        "page",
-        "information",
-        "answer",
-        "who",
-        "how",
-        "look",
-        "lookup",
-        "googling",
-        "query",
-        "sites",
-        "pages",
-        "somewhere online",
-        "research",
-        "best way",
-        "how to",
-        "tutorial",
-        "guide",
-        "rules",
-        "opening hours",
-        "hours",
-        "manual",
-        "recommendations",
-        "review",
-        "compare",
-        "look on",
-        "search for",
-        "who can",
-        "where do",
-        "how can",
-        "article on",
-        "forum",
-        "reddit",
-        "blog",
-        "latest version",
-        "price of",
-        "documentation",
-        "any information",
-        "on the",
-        "google it",
+    keywords=words(
+        "google, search, web, internet, look up, find out, online, results, website, "
+        "websites, page, information, answer, who, how, look, lookup, googling, query, sites, "
+        "pages, somewhere online, research, best way, how to, tutorial, guide, rules, opening "
+        "hours, hours, manual, recommendations, review, compare, look on, search for, who "
+        "can, where do, how can, article on, forum, reddit, blog, latest version, price of, "
+        "documentation, any information, on the, google it, how do, coupon, coupons, discount "
+        "code, discount codes, promo code, return policy, policy, warranty, tips, trick, "
+        "hack, remove, stain, stains, instructions, step by, diy, versus, vs, pros and, fix, "
+        "unclog, troubleshoot, symptoms, articles about, articles, meaning of, opinions, look "
+        "into, dig up, search up, anything about, should i, can you, what to, who won, score, "
+        "scores, release date, phone number, opening times, tell if, good ways, ways to, "
+        "cure, clean, get rid, install, set up, reset, fix a, lyrics, statistics, study, "
+        "studies, paper on, is safe, safe to, how long, does anyone, recipe for, who makes, "
+        "what does, change a, substitute for, experiences with, office closes, do people, "
+        "closes, what are, good substitute, alternatives to, is there, which is, better than, "
+        "recall on, trending on, good explanation"
     ),
     hosts=("serpapi.com",),
     auth="key",
@@ -121,7 +88,7 @@ async def _search(ctx: ToolContext, words: str, recency: Recency, limit: int) ->
 def _answer(body: dict[str, Any]) -> str:
     box, known = record(body.get("answer_box")), record(body.get("knowledge_graph"))
     said = [plain(box.get(name)) for name in ("answer", "result", "snippet")]
-    listed = "; ".join(plain(item) for item in values(box.get("list"))[:5])
+    listed = "; ".join(list(filter(None, map(plain, values(box.get("list")))))[:5])
     return next(filter(None, (*said, listed, plain(known.get("description")))), "")
 
 

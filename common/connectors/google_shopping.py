@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 from msgspec import Meta
 
 from common.errors import InvalidInput
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import fitting, integer, number, plain, records, shorten, text
 from common.tools.serpapi import serpapi
 
@@ -29,89 +29,27 @@ CONNECTOR = Connector(
         "Which store has the cheapest camp stove?",
         "Compare prices for a tent.",
     ),
-    keywords=(
-        "shopping",
-        "google shopping",
-        "compare",
-        "price",
-        "prices",
-        "store",
-        "stores",
-        "cheapest",
-        "buy",
-        "product",
-        "products",
-        "deal",
-        "deals",
-        "sale",
-        "retailer",
-        "merchant",
-        "shoes",
-        "discount",
-        "purchase",
-        "cheap",
-        "cheaper",
-        "cost",
-        "costs",
-        "costing",
-        "on sale",
-        "in stock",
-        "lowest",
-        "shop",
-        "shops",
-        "gift",
-        "gifts",
-        "present",
-        "presents",
-        "for sale",
-        "price tag",
-        "bargain",
-        "offer",
-        "offers",
-        "clothes",
-        "jacket",
-        "gadget",
-        "toy",
-        "toys",
-        "phone case",
-        "laptop",
-        "television",
-        "appliance",
-        "under",
-        "watch",
-        "chess",
-        "set",
-        "sofa",
-        "chair",
-        "table",
-        "lamp",
-        "mattress",
-        "bike",
-        "camera",
-        "headphones",
-        "backpack",
-        "dress",
-        "shirt",
-        "boots",
-        "coat",
-        "perfume",
-        "vacuum",
-        "blender",
-        "furniture",
-        "tool",
-        "tools",
-        "brand",
-        "model",
-        "below",
-        "affordable",
-        "budget",
-        "looking for",
-        "worth buying",
-        "used",
-        "new",
-        "a good",
-        "seller",
-        "sells",
+    keywords=words(
+        "shopping, google shopping, compare, price, prices, store, stores, cheapest, buy, "
+        "product, products, deal, deals, sale, retailer, merchant, shoes, discount, purchase, "
+        "cheap, cheaper, cost, costs, costing, on sale, in stock, lowest, shop, shops, gift, "
+        "gifts, present, presents, for sale, price tag, bargain, offer, offers, clothes, "
+        "jacket, gadget, toy, toys, phone case, laptop, television, appliance, under, watch, "
+        "chess, set, sofa, chair, table, lamp, mattress, bike, camera, headphones, backpack, "
+        "dress, shirt, boots, coat, perfume, vacuum, blender, furniture, tool, tools, brand, "
+        "model, below, affordable, budget, looking for, worth buying, used, new, a good, "
+        "seller, sells, price check, price for, trainers, sneakers, sandals, jeans, socks, "
+        "best price, best deal, cheapest place, on offer, second hand, secondhand, "
+        "refurbished, gift for, present for, airpods, iphone, ps5, xbox, console, tv, tvs, "
+        "cooker, fryer, airfryer, kettle, fridge, freezer, washer, dryer, dishwasher, oven, "
+        "microwave, toaster, iron, monitor, printer, router, speaker, earbuds, charger, "
+        "cable, power bank, drone, scooter, stroller, crib, tent, sleeping bag, suitcase, "
+        "luggage, sunglasses, necklace, ring, makeup, shampoo, rug, curtains, pillow, "
+        "blanket, grill, drill, ladder, desk, tyres, tires, treadmill, guitar, piano, lego, "
+        "puzzle, can i, where can, get a, size, color, spend, find me, how much, go for, "
+        "going for, cost of, hairdryer, hairdryers, dyson, does it, price range, where to, to "
+        "buy, prices of, sells for, machine, espresso, online shop, a decent, best place, who "
+        "sells, wheres the, size 10, waterproof"
     ),
     hosts=("serpapi.com",),
     auth="key",

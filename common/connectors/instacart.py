@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 from msgspec import Meta
 
 from common.errors import InvalidInput, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import record, records, shorten, text
 
 CONNECTOR = Connector(
@@ -31,75 +31,19 @@ CONNECTOR = Connector(
         "Which grocery stores deliver to 94105?",
         "Make a list with milk and eggs.",
     ),
-    keywords=(
-        "instacart",
-        "grocery",
-        "groceries",
-        "shopping list",
-        "recipe",
-        "ingredients",
-        "cook",
-        "cooking",
-        "supermarket",
-        "milk",
-        "eggs",
-        "bread",
-        "vegetables",
-        "fruit",
-        "pantry",
-        "grocer",
-        "food",
-        "shopping",
-        "food delivery",
-        "deliver",
-        "stores",
-        "grocers",
-        "produce",
-        "butter",
-        "flour",
-        "cheese",
-        "meat",
-        "chicken",
-        "rice",
-        "pasta",
-        "snacks",
-        "household",
-        "recipes",
-        "ingredient",
-        "dinner",
-        "meal",
-        "meals",
-        "meal plan",
-        "bake",
-        "baking",
-        "cart",
-        "basket",
-        "supermarkets",
-        "shopping cart",
-        "barbecue",
-        "order food",
-        "cook dinner",
-        "buns",
-        "burgers",
-        "salad",
-        "soup",
-        "stew",
-        "cake",
-        "cookies",
-        "curry",
-        "noodles",
-        "sauce",
-        "tofu",
-        "ingredients for",
-        "weekly shop",
-        "fridge",
-        "restock",
-        "whole foods",
-        "costco",
-        "aldi",
-        "safeway",
-        "kroger",
-        "publix",
+    keywords=words(
+        "instacart, grocery, groceries, shopping list, recipe, ingredients, cook, cooking, "
+        "supermarket, milk, eggs, bread, vegetables, fruit, pantry, grocer, food, shopping, "
+        "food delivery, deliver, stores, grocers, produce, butter, flour, cheese, meat, "
+        "chicken, rice, pasta, snacks, household, recipes, ingredient, dinner, meal, meals, "
+        "meal plan, bake, baking, cart, basket, supermarkets, shopping cart, barbecue, order "
+        "food, cook dinner, buns, burgers, salad, soup, stew, cake, cookies, curry, noodles, "
+        "sauce, tofu, ingredients for, weekly shop, fridge, restock, whole foods, costco, "
+        "aldi, safeway, kroger, publix, things for, food for, get food, tonight dinner, "
+        "bananas, onions, tomatoes, potatoes, garlic, sugar, coffee beans, cereal, yogurt, "
+        "diapers, detergent, toilet paper, paper towels, grocery list, grocery order, "
+        "groceries delivered, delivers groceries, check out, buy ingredients, stock up, ran "
+        "out, need milk, lunchbox, veggies, trader joes, wegmans, recipe page"
     ),
     hosts=("connect.instacart.com", "connect.dev.instacart.tools"),
     auth="key",
@@ -264,6 +208,7 @@ async def find_retailers_at_instacart(
     shops = [
         {"key": text(row.get("retailer_key")), "name": text(row.get("name"))}
         for row in records(body["retailers"])[:30]
+        if text(row.get("name"))
     ]
     told = ", ".join(shop["name"] for shop in shops[:8])
     return ToolResult(

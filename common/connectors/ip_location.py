@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from common.errors import InvalidInput, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import number, record, text
 
 CONNECTOR = Connector(
@@ -27,46 +27,13 @@ CONNECTOR = Connector(
         "What is my current location?",
         "Which city am I in right now?",
     ),
-    keywords=(
-        "location",
-        "where am",
-        "my location",
-        "my position",
-        "current location",
-        "where i",
-        "located",
-        "gps",
-        "time zone",
-        "timezone",
-        "city am",
-        "ip",
-        "we",
-        "i located",
-        "what town",
-        "town",
-        "country am",
-        "am i",
-        "are we",
-        "what city",
-        "which country",
-        "here",
-        "whereabouts",
-        "my city",
-        "my town",
-        "lost",
-        "neighborhood",
-        "country",
-        "know where",
-        "we at",
-        "my whereabouts",
-        "i am",
-        "city is",
-        "state am",
-        "pinpoint",
-        "locate me",
-        "near what",
-        "my area",
-        "my coordinates",
+    keywords=words(
+        "location, where am, my location, my position, current location, where i, located, "
+        "gps, time zone, timezone, city am, ip, we, i located, what town, town, country am, "
+        "am i, are we, what city, which country, here, whereabouts, my city, my town, lost, "
+        "neighborhood, country, know where, we at, my whereabouts, i am, city is, state am, "
+        "pinpoint, locate me, near what, my area, my coordinates, where are, sitting, my ip, "
+        "network, current city, which town, timezone am, roughly where, my place"
     ),
     hosts=("api.ipinfo.io",),
     attribution="IP data by IPinfo where the device shares no position",

@@ -8,6 +8,7 @@ Quirks seen in November 2026:
 - Every call carries the user's local time and, for what is near, "lat;lng" with a semicolon.
 - `showings` is an object by format; `images` may be an empty list; ratings end in a blank.
 - Distances are miles. A cinema's day ends at three: 00:15 belongs to the evening before.
+- It knows no city: a name is looked up with Open-Meteo's place search first.
 - Evaluation keys have few calls in all; territory XX is the sandbox, with a place of its own.
 """
 
@@ -19,7 +20,10 @@ from typing import Annotated, Any, TypeAlias
 from msgspec import Meta
 
 from common.errors import InvalidInput, VendorRejected, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
+from common.tools.gazetteer import HOSTS, search_places
+from common.tools.gazetteer import SOURCE as PLACES
+from common.tools.places import Place, find_place, point
 from common.tools.reading import (
     calendar_date,
     fitting,
@@ -43,66 +47,19 @@ CONNECTOR = Connector(
         "Which cinemas are nearby?",
         "Showtimes at the Regal on Saturday.",
     ),
-    keywords=(
-        "movie",
-        "movies",
-        "film",
-        "films",
-        "cinema",
-        "cinemas",
-        "theater",
-        "theaters",
-        "showtime",
-        "showtimes",
-        "showing",
-        "playing",
-        "screening",
-        "imax",
-        "matinee",
-        "multiplex",
-        "movieglu",
-        "watch",
-        "tonight",
-        "see",
-        "at the",
-        "box office",
-        "actor",
-        "premiere",
-        "3d",
-        "screen",
-        "screens",
-        "screenings",
-        "sequel",
-        "movie times",
-        "now showing",
-        "on at",
-        "film times",
-        "pixar",
-        "marvel",
-        "theatre",
-        "theatres",
-        "blockbuster",
-        "start",
-        "starts",
-        "film on",
-        "odeon",
-        "regal",
-        "amc",
-        "cinemark",
-        "alamo",
-        "subtitled",
-        "animated",
-        "horror",
-        "comedy film",
-        "trailer",
-        "run time",
-        "late show",
-        "big screen",
-        "films start",
-        "picture",
-        "pictures",
+    keywords=words(
+        "movie, movies, film, films, cinema, cinemas, theater, theaters, showtime, showtimes, "
+        "showing, playing, screening, imax, matinee, multiplex, movieglu, watch, tonight, "
+        "see, at the, box office, actor, premiere, 3d, screen, screens, screenings, sequel, "
+        "movie times, now showing, on at, film times, pixar, marvel, theatre, theatres, "
+        "blockbuster, start, starts, film on, odeon, regal, amc, cinemark, alamo, subtitled, "
+        "animated, horror, comedy film, trailer, run time, late show, big screen, films "
+        "start, picture, pictures, flick, flicks, pictures tonight, film showing, films out, "
+        "movies out, out in, in theaters, in cinemas, catch a, showings, the movies, the "
+        "cinema, double feature, vue, cineworld, amc this, new film, new movie, dolby, movie "
+        "tickets, film is, kids movie, rom-com"
     ),
-    hosts=("api-gate2.movieglu.com",),
+    hosts=("api-gate2.movieglu.com", *HOSTS),
     auth="key",
     secrets=("MOVIEGLU_API_KEY", "MOVIEGLU_CLIENT", "MOVIEGLU_AUTHORIZATION"),
     per_second=2,
@@ -150,14 +107,21 @@ def _territory(ctx: ToolContext) -> str:
     return ctx.secrets("MOVIEGLU_TERRITORY") or "US"
 
 
-def _place(ctx: ToolContext, latitude: float | None, longitude: float | None) -> str:
+async def _place(
+    ctx: ToolContext, location: str, latitude: float | None, longitude: float | None
+) -> Place | ToolResult:
+    """Return the place meant, or the result that asks which one."""
+    if _territory(ctx) == SANDBOX[0]:
+        return point(-22.0, 14.0)
+    if latitude is not None and longitude is not None and not location:
+        return point(latitude, longitude)
+    return await find_place(ctx, location, search=search_places, source=PLACES)
+
+
+def _position(ctx: ToolContext, place: Place) -> str:
     if _territory(ctx) == SANDBOX[0]:
         return SANDBOX[1]
-    if latitude is not None and longitude is not None:
-        return f"{latitude:.6f};{longitude:.6f}"
-    if ctx.location is None:
-        raise InvalidInput("Where? Give latitude and longitude, or share the device's location.")
-    return f"{ctx.location.latitude:.6f};{ctx.location.longitude:.6f}"
+    return f"{place.latitude:.6f};{place.longitude:.6f}"
 
 
 def _day(ctx: ToolContext, date: str | None) -> dt.date:
@@ -196,16 +160,25 @@ def _cinema(row: dict[str, Any]) -> dict[str, Any]:
 def _times(row: dict[str, Any]) -> dict[str, list[str]]:
     """Return start times by format ("IMAX"), as the cinema prints them."""
     return {
-        name: [text(time.get("start_time")) for time in records(record(show).get("times"))][:12]
+        name: starts[:12]
         for name, show in record(row.get("showings")).items()
+        if (
+            starts := [
+                at for t in records(record(show).get("times")) if (at := text(t.get("start_time")))
+            ]
+        )
     }
 
 
 def _say_times(times: dict[str, list[str]]) -> str:
-    return "; ".join(
-        " ".join(filter(None, (", ".join(found[:6]), "" if kind == "Standard" else f"({kind})")))
-        for kind, found in times.items()
-        if found
+    return (
+        "; ".join(
+            " ".join(
+                filter(None, (", ".join(found[:6]), "" if kind == "Standard" else f"({kind})"))
+            )
+            for kind, found in times.items()
+        )
+        or "at unknown times"
     )
 
 
@@ -264,18 +237,24 @@ async def search_films_near_location(
 
 @tool(progress="Searching cinemas…")
 async def search_theaters_near_location(
-    ctx: ToolContext, *, query: str, limit: Limit = 5
+    ctx: ToolContext, *, query: str, location: str = "", limit: Limit = 5
 ) -> ToolResult:
-    """Find a cinema by its name, with its id for showtimes.
+    """Find a cinema by its name, with its id for showtimes. Distances are from the place named.
 
     Args:
         query: The cinema's name, three letters at least.
+        location: A city, as "Portland, OR"; "" for where the user is.
         limit: How many, 1 to 10.
     """
     if len(query.strip()) < 3:
         raise InvalidInput("query must hold at least three letters of a cinema's name.")
-    place = _place(ctx, None, None) if ctx.location else ""
-    body = await _get(ctx, "cinemaLiveSearch", place=place, query=query.strip(), n=limit)
+    position = ""
+    if location or ctx.location:
+        place = await _place(ctx, location, None, None)
+        if isinstance(place, ToolResult):
+            return place
+        position = _position(ctx, place)
+    body = await _get(ctx, "cinemaLiveSearch", place=position, query=query.strip(), n=limit)
     nothing = f"MovieGlu knows no cinema called {query.strip()}."
     return _cinemas(records(body.get("cinemas"))[:limit], nothing)
 
@@ -284,19 +263,25 @@ async def search_theaters_near_location(
 async def get_nearby_theaters_near_location(
     ctx: ToolContext,
     *,
+    location: str = "",
     latitude: Latitude | None = None,
     longitude: Longitude | None = None,
     limit: Limit = 5,
 ) -> ToolResult:
-    """List cinemas near a position, the nearest first, with ids for showtimes.
+    """List cinemas near a city or position, the nearest first, with ids for showtimes.
 
     Args:
+        location: A city, as "Portland, OR"; "" for the position or where the user is.
         latitude: Degrees north; null for where the user is.
         longitude: Degrees east; null for where the user is.
         limit: How many, 1 to 10.
     """
-    body = await _get(ctx, "cinemasNearby", place=_place(ctx, latitude, longitude), n=limit)
-    return _cinemas(records(body.get("cinemas"))[:limit], "There is no cinema nearby.")
+    place = await _place(ctx, location, latitude, longitude)
+    if isinstance(place, ToolResult):
+        return place
+    body = await _get(ctx, "cinemasNearby", place=_position(ctx, place), n=limit)
+    nothing = f"There is no cinema near {place.name}."
+    return _cinemas(records(body.get("cinemas"))[:limit], nothing)
 
 
 @tool(progress="Loading showtimes…")
@@ -319,8 +304,8 @@ async def get_theater_showtimes_near_location(
         film_id=film_id,
         sort="popularity",
     )
-    name = plain(record(body.get("cinema")).get("cinema_name"))
-    rows = records(body.get("films"))[:12]
+    name = plain(record(body.get("cinema")).get("cinema_name")) or "That cinema"
+    rows = [row for row in records(body.get("films")) if plain(row.get("film_name"))][:12]
     films = [
         {
             "film_id": integer(row.get("film_id")),
@@ -345,25 +330,30 @@ async def get_film_showtimes_near_location(
     *,
     film_id: Id,
     date: str | None = None,
+    location: str = "",
     latitude: Latitude | None = None,
     longitude: Longitude | None = None,
     limit: Limit = 5,
 ) -> ToolResult:
-    """Tell where near a position a film is shown on a day, and when. Times are the cinemas' own.
+    """Tell where near a city a film is shown on a day, and when. Times are the cinemas' own.
 
     Args:
         film_id: The id that search_films_near_location gives.
         date: The day, as 2026-11-23; null for today.
+        location: A city, as "Portland, OR"; "" for the position or where the user is.
         latitude: Degrees north; null for where the user is.
         longitude: Degrees east; null for where the user is.
         limit: How many cinemas, 1 to 10.
     """
-    day, place = _day(ctx, date), _place(ctx, latitude, longitude)
+    day, place = _day(ctx, date), await _place(ctx, location, latitude, longitude)
+    if isinstance(place, ToolResult):
+        return place
+    position = _position(ctx, place)
     body = await _get(
-        ctx, "filmShowTimes", place=place, film_id=film_id, date=day.isoformat(), n=limit
+        ctx, "filmShowTimes", place=position, film_id=film_id, date=day.isoformat(), n=limit
     )
-    name = plain(record(body.get("film")).get("film_name"))
-    rows = records(body.get("cinemas"))[:limit]
+    name = plain(record(body.get("film")).get("film_name")) or "That film"
+    rows = [row for row in records(body.get("cinemas")) if plain(row.get("cinema_name"))][:limit]
     told = "; ".join(f"{plain(r.get('cinema_name'))} {_say_times(_times(r))}" for r in rows[:4])
     return _result(
         "film_showtimes",
@@ -374,5 +364,5 @@ async def get_film_showtimes_near_location(
         },
         f"{name} on {spoken_date(day)}: {told}."
         if rows
-        else f"No showing was found nearby on {spoken_date(day)}.",
+        else f"No showing was found near {place.name} on {spoken_date(day)}.",
     )

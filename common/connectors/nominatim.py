@@ -16,8 +16,9 @@ from typing import Annotated, Any, TypeAlias, TypedDict
 
 from msgspec import Meta
 
+from common.egress import Quota
 from common.errors import InvalidInput, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import number, record, records, shorten, text
 
 CONNECTOR = Connector(
@@ -29,68 +30,22 @@ CONNECTOR = Connector(
         "What are the coordinates of the Eiffel Tower?",
         "Which address is at 52.5163, 13.3777?",
     ),
-    keywords=(
-        "address",
-        "coordinates",
-        "latitude",
-        "longitude",
-        "geocode",
-        "map",
-        "street",
-        "position",
-        "landmark",
-        "located",
-        "where",
-        "openstreetmap",
-        "zip code",
-        "postcode",
-        "place",
-        "addresses",
-        "house number",
-        "road",
-        "avenue",
-        "square",
-        "town",
-        "district",
-        "county",
-        "postal",
-        "zip",
-        "postal code",
-        "location of",
-        "lat",
-        "lon",
-        "longitude and",
-        "gps",
-        "reverse",
-        "pin",
-        "osm",
-        "far",
-        "the map",
-        "exact",
-        "find the",
-        "place is",
-        "what place",
-        "location",
-        "building",
-        "monument",
-        "museum",
-        "park",
-        "church",
-        "station",
-        "located at",
-        "whereabouts",
-        "which street",
-        "country is",
-        "postcode of",
-        "directions",
-        "distance",
-        "north",
-        "south",
+    keywords=words(
+        "address, coordinates, latitude, longitude, geocode, map, street, position, landmark, "
+        "located, where, openstreetmap, zip code, postcode, place, addresses, house number, "
+        "road, avenue, square, town, district, county, postal, zip, postal code, location of, "
+        "lat, lon, longitude and, gps, reverse, pin, osm, far, the map, exact, find the, "
+        "place is, what place, location, building, monument, museum, park, church, station, "
+        "located at, whereabouts, which street, country is, postcode of, directions, "
+        "distance, north, south, lat long, long, st, ave, blvd, cross street, latlong, "
+        "geolocation of, what street, map location, which county, address is, full address, "
+        "exact location, lat lng, plus code, zipcode"
     ),
     hosts=("nominatim.openstreetmap.org",),
     capability="geocoding",
     rank=90,
     per_second=1,
+    quota=Quota(1, seconds=1),
     concurrency=1,
     attribution="© OpenStreetMap contributors",
     licence="ODbL 1.0, https://www.openstreetmap.org/copyright",
@@ -132,7 +87,7 @@ def _spot(row: dict[str, Any]) -> Spot | None:
         return None
     parts = record(row.get("address"))
     city = next((text(parts[kind]) for kind in SETTLEMENTS if text(parts.get(kind))), "")
-    address = shorten(text(row.get("display_name")), 240)
+    address = shorten(text(row.get("display_name")) or _joined(parts), 240)
     osm_type = text(row.get("osm_type"))[:1].upper()
     return Spot(
         name=text(row.get("name")) or address.partition(",")[0],
@@ -147,6 +102,12 @@ def _spot(row: dict[str, Any]) -> Spot | None:
         country_code=text(parts.get("country_code")).upper(),
         osm_id=f"{osm_type}{text(row.get('osm_id'))}" if osm_type else "",
     )
+
+
+def _joined(parts: dict[str, Any]) -> str:
+    """Return an address from its parts, each name once; "an unnamed place" where there are none."""
+    names = [text(value) for key, value in parts.items() if not key.startswith("ISO")]
+    return ", ".join(dict.fromkeys(filter(None, names))) or "an unnamed place"
 
 
 def _result(kind: str, data: Any, summary: str) -> ToolResult:
@@ -181,7 +142,9 @@ async def geocode_address(
         first = spots[0]
         summary = f"{first['address']} is at {first['latitude']:.5f}, {first['longitude']:.5f}."
         if len(spots) > 1:
-            summary += f" There are {len(spots) - 1} other candidates."
+            others = len(spots) - 1
+            summary += f" There {'is' if others == 1 else 'are'} {others} other"
+            summary += " candidate." if others == 1 else " candidates."
     return _result("places_on_map", {"asked": words, "places": spots}, shorten(summary, 480))
 
 

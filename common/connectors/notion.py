@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 from msgspec import Meta
 
 from common.errors import InvalidInput, NotFound, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import fitting, instant, record, records, shorten, spoken_date, text
 
 CONNECTOR = Connector(
@@ -29,51 +29,14 @@ CONNECTOR = Connector(
         "What does our Notion roadmap say?",
         "Add these notes to my Notion journal.",
     ),
-    keywords=(
-        "notion",
-        "page",
-        "pages",
-        "wiki",
-        "workspace",
-        "database",
-        "notes",
-        "journal",
-        "roadmap",
-        "document",
-        "knowledge",
-        "write",
-        "append",
-        "notion page",
-        "notion database",
-        "minutes",
-        "template",
-        "templates",
-        "handbook",
-        "policy",
-        "meeting notes",
-        "doc",
-        "docs",
-        "table",
-        "entry",
-        "entries",
-        "board",
-        "write up",
-        "spec",
-        "specs",
-        "company wiki",
-        "project plan",
-        "checklist",
-        "hiring",
-        "guide",
-        "guidelines",
-        "project",
-        "tracker",
-        "gallery",
-        "subpage",
-        "brainstorm",
-        "okr",
-        "knowledge base",
-        "pull up",
+    keywords=words(
+        "notion, page, pages, wiki, workspace, database, notes, journal, roadmap, document, "
+        "knowledge, write, append, notion page, notion database, minutes, template, "
+        "templates, handbook, policy, meeting notes, doc, docs, table, entry, entries, board, "
+        "write up, spec, specs, company wiki, project plan, checklist, hiring, guide, "
+        "guidelines, project, tracker, gallery, subpage, brainstorm, okr, knowledge base, "
+        "pull up, team wiki, our wiki, our docs, in notion, on notion, retro, roadmap doc, "
+        "page called, notes page, add page, docs page"
     ),
     hosts=("api.notion.com",),
     auth="oauth",

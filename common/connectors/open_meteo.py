@@ -16,15 +16,19 @@ import datetime as dt
 from typing import Any
 
 from common.errors import VendorUnavailable
-from common.tools import Connector, Source, ToolContext
-from common.tools.places import Place, full_name
-from common.tools.reading import instant, integer, number, record, records, text, values
+from common.tools import Connector, Source, ToolContext, words
+from common.tools.gazetteer import HOSTS, ask_open_meteo, search_places
+from common.tools.places import Place
+from common.tools.reading import instant, integer, number, record, text, values
 from common.tools.weather import (
     Current,
     Day,
     Hour,
     Told,
     WeatherVendor,
+    in_celsius,
+    in_kmh,
+    in_millimetres,
     speed,
     temperature,
     weather_tools,
@@ -40,112 +44,28 @@ CONNECTOR = Connector(
         "How hot does it get in Phoenix over the next five days?",
         "Hour by hour, what is the weather at 46.2, 6.15 today?",
     ),
-    keywords=(
-        "weather",
-        "forecast",
-        "temperature",
-        "rain",
-        "raining",
-        "snow",
-        "sunny",
-        "cloudy",
-        "wind",
-        "windy",
-        "humidity",
-        "umbrella",
-        "jacket",
-        "cold",
-        "hot",
-        "warm",
-        "storm",
-        "degrees",
-        "sunrise",
-        "sunset",
-        "uv",
-        "rainy",
-        "snowing",
-        "snowy",
-        "snowfall",
-        "sunshine",
-        "sun",
-        "cloud",
-        "clouds",
-        "gust",
-        "gusts",
-        "humid",
-        "warmer",
-        "colder",
-        "hotter",
-        "cooler",
-        "chilly",
-        "freezing",
-        "frost",
-        "ice",
-        "icy",
-        "hail",
-        "fog",
-        "foggy",
-        "thunder",
-        "thunderstorm",
-        "thunderstorms",
-        "lightning",
-        "shower",
-        "showers",
-        "drizzle",
-        "heat",
-        "heatwave",
-        "outlook",
-        "climate",
-        "celsius",
-        "fahrenheit",
-        "coat",
-        "wear",
-        "sunscreen",
-        "outside",
-        "outdoors",
-        "beach",
-        "gloves",
-        "scarf",
-        "boots",
-        "high",
-        "low",
-        "highs",
-        "lows",
-        "bring",
-        "pack",
-        "cool",
-        "mild",
-        "dry",
-        "wet",
-        "blizzard",
-        "breeze",
-        "breezy",
-        "hurricane",
-        "typhoon",
-        "tornado",
-        "muggy",
-        "overcast",
-        "pollen",
-        "picnic",
-        "barbecue",
-        "feels like",
-        "like outside",
-        "tides",
-        "precipitation",
-        "conditions",
-        "pressure",
-        "visibility",
-        "trousers",
-        "shorts",
-        "clothes",
-        "dress for",
-        "stop raining",
+    keywords=words(
+        "weather, forecast, temperature, rain, raining, snow, sunny, cloudy, wind, windy, "
+        "humidity, umbrella, jacket, cold, hot, warm, storm, degrees, sunrise, sunset, uv, "
+        "rainy, snowing, snowy, snowfall, sunshine, sun, cloud, clouds, gust, gusts, humid, "
+        "warmer, colder, hotter, cooler, chilly, freezing, frost, ice, icy, hail, fog, foggy, "
+        "thunder, thunderstorm, thunderstorms, lightning, shower, showers, drizzle, heat, "
+        "heatwave, outlook, climate, celsius, fahrenheit, coat, wear, sunscreen, outside, "
+        "outdoors, beach, gloves, scarf, boots, high, low, highs, lows, bring, pack, cool, "
+        "mild, dry, wet, blizzard, breeze, breezy, hurricane, typhoon, tornado, muggy, "
+        "overcast, pollen, picnic, barbecue, feels like, like outside, tides, precipitation, "
+        "conditions, pressure, visibility, trousers, shorts, clothes, dress for, stop "
+        "raining, temp, temps, pour, pouring, gloomy, grey, gray, sleet, slush, sweater, "
+        "hoodie, raincoat, get wet, nice out, weather like, be like, how hot, how cold, how "
+        "warm, wind chill, scorching, boiling, heat wave, sunburn, haze, smog, monsoon, snow "
+        "day, bbq, hike, sail, ski, sledding, get dark, garden party, next days, washing, "
+        "mercury, fly a, sunrise tomorrow, out there, outlook for, the sky, weekend be, stay "
+        "dry, degree"
     ),
     hosts=(
         "api.open-meteo.com",
-        "geocoding-api.open-meteo.com",
         "customer-api.open-meteo.com",
-        "customer-geocoding-api.open-meteo.com",
+        *HOSTS,
     ),
     capability="weather",
     rank=90,
@@ -199,17 +119,10 @@ CONDITIONS = {
 }
 
 
-async def _call(ctx: ToolContext, host: str, path: str, **params: str | int | float) -> Any:
-    if key := ctx.secrets("OPEN_METEO_API_KEY"):
-        host, params = f"customer-{host}", {**params, "apikey": key}
-    body = await ctx.http.get_json(f"https://{host}.open-meteo.com{path}", params=params)
-    return record(body)
-
-
 async def _forecast(
     ctx: ToolContext, place: Place, block: str, **params: str | int
 ) -> dict[str, Any]:
-    body = await _call(
+    body = await ask_open_meteo(
         ctx,
         "api",
         "/v1/forecast",
@@ -220,28 +133,7 @@ async def _forecast(
     )
     if not record(body.get(block)):
         raise VendorUnavailable("Open-Meteo sent no weather for this place. Try again later.")
-    return dict(body)
-
-
-async def _search(ctx: ToolContext, name: str) -> list[Place]:
-    body = await _call(ctx, "geocoding-api", "/v1/search", name=name, count=50, language="en")
-    return [place for row in records(body.get("results")) if (place := _place(row))]
-
-
-def _place(row: dict[str, Any]) -> Place | None:
-    latitude, longitude = number(row.get("latitude")), number(row.get("longitude"))
-    if latitude is None or longitude is None:
-        return None
-    fields = ("name", "country", "country_code", "admin1", "admin2", "admin3")
-    return Place(
-        name=full_name(*(text(row.get(field)) for field in ("name", "admin1", "country"))),
-        latitude=latitude,
-        longitude=longitude,
-        time_zone=text(row.get("timezone")),
-        population=integer(row.get("population")),
-        weight=number(row.get("population")) or 0.0,
-        names=tuple(text(row.get(field)) for field in fields),
-    )
+    return body
 
 
 def _condition(code: object) -> str:
@@ -252,10 +144,24 @@ def _condition(code: object) -> str:
 def _rows(body: dict[str, Any], block: str) -> list[dict[str, Any]]:
     """Turn the columns of `block` into rows; a short column leaves its last rows without it."""
     columns = {name: values(column) for name, column in record(body.get(block)).items()}
-    return [
+    rows = (
         {name: column[i] if i < len(column) else None for name, column in columns.items()}
         for i in range(len(columns.get("time", [])))
-    ]
+    )
+    return [_metric(row, body, block) for row in rows]
+
+
+def _metric(row: dict[str, Any], body: dict[str, Any], block: str) -> dict[str, Any]:
+    """Return the row in metric units: an answer says itself which units it is in."""
+    units = record(body.get(f"{block}_units"))
+    ways = {"temperature": in_celsius, "wind_speed": in_kmh, "wind_gusts": in_kmh}
+    ways |= {"apparent_temperature": in_celsius, "precipitation": in_millimetres}
+    return {
+        name: ways[kind](value, units.get(name))
+        if (kind := next((k for k in ways if name.startswith(k)), "")) and "probability" not in name
+        else value
+        for name, value in row.items()
+    }
 
 
 def _told(body: dict[str, Any], rows: list[Any]) -> Told:
@@ -268,7 +174,7 @@ def _one_day(date: dt.date) -> dict[str, str | int]:
 
 async def _now(ctx: ToolContext, place: Place) -> Told:
     body = await _forecast(ctx, place, "current", current=CURRENT, forecast_days=1)
-    row = record(body["current"])
+    row = _metric(record(body["current"]), body, "current")
     current = Current(
         observed_at=text(row.get("time")),
         condition=_condition(row.get("weather_code")),
@@ -332,7 +238,7 @@ def _hour(row: dict[str, Any]) -> Hour:
     WeatherVendor(
         name="Open-Meteo",
         source=SOURCE,
-        search=_search,
+        search=search_places,
         now=_now,
         days=_days,
         hours=_hours,

@@ -13,7 +13,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from common.errors import InvalidInput
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 
 CONNECTOR = Connector(
     name="Browser",
@@ -24,45 +24,13 @@ CONNECTOR = Connector(
         "Open https://example.com in a window.",
         "Take me to the website of the New York Times.",
     ),
-    keywords=(
-        "open",
-        "tab",
-        "window",
-        "browser",
-        "website",
-        "url",
-        "link",
-        "site",
-        "visit",
-        "go to",
-        "take me",
-        "navigate",
-        "show page",
-        "launch",
-        "opening",
-        "webpage",
-        "homepage",
-        "bring up",
-        "pull up",
-        "go",
-        "web address",
-        "new tab",
-        "new window",
-        "browse",
-        "load",
-        "direct me",
-        "jump",
-        "surf",
-        "page",
-        "website of",
-        "please open",
-        "display",
-        "visit the",
-        "to the",
-        "browser tab",
-        "surf to",
-        "launch site",
-        "view",
+    keywords=words(
+        "open, tab, window, browser, website, url, link, site, visit, go to, take me, "
+        "navigate, show page, launch, opening, webpage, homepage, bring up, pull up, go, web "
+        "address, new tab, new window, browse, load, direct me, jump, surf, page, website of, "
+        "please open, display, visit the, to the, browser tab, surf to, launch site, view, "
+        "pull that, that link, link up, my browser, the browser, a window, go there, open it, "
+        "load up, fire up, site up, show me, youtube, open up, new page, google maps"
     ),
 )
 

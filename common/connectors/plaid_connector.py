@@ -69,7 +69,8 @@ async def connect_plaid_account(ctx: ToolContext) -> ToolResult:
     url = text(link.get("url"))
     return ToolResult(
         response_type="connect_plaid_account",
-        data={"url": url, "expires_at": text(link.get("expires_at")),
+        data={"provider": "plaid", "name": "your bank", "url": url,
+              "expires_at": text(link.get("expires_at")),
               "linked": [text(name) for name in values(link.get("linked"))]},
         summary="Use the button above, or the link, to connect your bank with Plaid. "
         "The link works once, for four hours.",

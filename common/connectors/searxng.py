@@ -12,7 +12,7 @@ its settings. Quirks seen in November 2026:
 from __future__ import annotations
 
 from common.errors import VendorRejected, VendorUnavailable
-from common.tools import Connector, ToolContext
+from common.tools import Connector, ToolContext, words
 from common.tools.reading import plain, record, records, text, values
 from common.tools.web_search import Found, Recency, SearchVendor, hit, web_search_tool
 
@@ -26,41 +26,11 @@ CONNECTOR = Connector(
         "Find websites about beekeeping with SearXNG.",
         "Search the web for note apps.",
     ),
-    keywords=(
-        "searxng",
-        "search",
-        "web",
-        "internet",
-        "look up",
-        "find out",
-        "online",
-        "results",
-        "website",
-        "websites",
-        "page",
-        "information",
-        "look",
-        "lookup",
-        "query",
-        "sites",
-        "pages",
-        "research",
-        "best way",
-        "how to",
-        "tutorial",
-        "guide",
-        "rules",
-        "hours",
-        "manual",
-        "who",
-        "answer",
-        "review",
-        "look on",
-        "search for",
-        "forum",
-        "reddit",
-        "any information",
-        "how can",
+    keywords=words(
+        "searxng, search, web, internet, look up, find out, online, results, website, "
+        "websites, page, information, look, lookup, query, sites, pages, research, best way, "
+        "how to, tutorial, guide, rules, hours, manual, who, answer, review, look on, search "
+        "for, forum, reddit, any information, how can"
     ),
     server="SEARXNG_URL",
     auth="key",

@@ -30,7 +30,7 @@ from common.errors import (
     VendorRejected,
     VendorUnavailable,
 )
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import fitting, from_unix, record, records, shorten, spoken_date, text
 
 CONNECTOR = Connector(
@@ -42,56 +42,16 @@ CONNECTOR = Connector(
         "What was said in #design today?",
         "Send a Slack message to Dana that I'm running late.",
     ),
-    keywords=(
-        "slack",
-        "channel",
-        "channels",
-        "message",
-        "messages",
-        "dm",
-        "direct message",
-        "post",
-        "team",
-        "colleague",
-        "workspace",
-        "thread",
-        "mention",
-        "chat",
-        "announce",
-        "ping",
-        "pinged",
-        "said",
-        "wrote",
-        "write",
-        "tell",
-        "mentions",
-        "mentioned",
-        "posted",
-        "conversation",
-        "reply",
-        "group",
-        "huddle",
-        "emoji",
-        "coworker",
-        "coworkers",
-        "direct messages",
-        "dms",
-        "channel called",
-        "announcement",
-        "discussion",
-        "direct",
-        "teammates",
-        "write in",
-        "team channel",
-        "told",
-        "channel messages",
-        "unread",
-        "what did",
-        "hashtag",
-        "tell everyone",
-        "notify",
-        "inform",
-        "let everyone",
+    keywords=words(
+        "slack, channel, channels, message, messages, dm, direct message, post, team, "
+        "colleague, workspace, thread, mention, chat, announce, ping, pinged, said, wrote, "
+        "write, tell, mentions, mentioned, posted, conversation, reply, group, huddle, emoji, "
+        "coworker, coworkers, direct messages, dms, channel called, announcement, discussion, "
+        "direct, teammates, write in, team channel, told, channel messages, unread, what did, "
+        "hashtag, tell everyone, notify, inform, let everyone, post in, posted in, send a, "
+        "the channel, channel im, did i, miss in, missed in, catch me, catch up, slack "
+        "message, on slack, in slack, standup notes, out sick, the team, emoji reaction, "
+        "slackbot"
     ),
     hosts=("slack.com",),
     auth="oauth",
@@ -192,7 +152,7 @@ def _when(message: Message) -> str:
 def _listed(kind: str, messages: list[Message], nothing: str) -> ToolResult:
     messages = fitting(messages)
     told = "; ".join(
-        f"{m['author']}{_when(m)}: {shorten(' '.join(m['text'].split()), 100)}"
+        f"{m['author']}{_when(m)}: {shorten(' '.join(m['text'].split()), 100) or '(no text)'}"
         for m in messages[:3]
     )
     return ToolResult(

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 from msgspec import Meta
 
 from common.errors import InvalidInput, NotAllowed, NotFound, RateLimited, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import integer, record, records, shorten, text
 
 CONNECTOR = Connector(
@@ -29,89 +29,22 @@ CONNECTOR = Connector(
         "Pause the music.",
         "Find the album Kind of Blue.",
     ),
-    keywords=(
-        "spotify",
-        "music",
-        "song",
-        "songs",
-        "track",
-        "album",
-        "artist",
-        "playlist",
-        "play",
-        "pause",
-        "skip",
-        "next song",
-        "resume",
-        "podcast",
-        "listen",
-        "listening",
-        "playing",
-        "band",
-        "jazz",
-        "rock",
-        "pop",
-        "classical",
-        "hip-hop",
-        "rap",
-        "country",
-        "indie",
-        "techno",
-        "soul",
-        "tune",
-        "tunes",
-        "lyrics",
-        "sing",
-        "sings",
-        "singer",
-        "singing",
-        "sung",
-        "volume",
-        "queue",
-        "shuffle",
-        "repeat",
-        "stop",
-        "continue",
-        "next track",
-        "previous",
-        "put on",
-        "turn up",
-        "turn on",
-        "turn off",
-        "something to",
-        "hear",
-        "albums",
-        "artists",
-        "playlists",
-        "radio",
-        "podcasts",
-        "episode",
-        "soundtrack",
-        "workout",
-        "relaxing",
-        "tracks",
-        "louder",
-        "quieter",
-        "mute",
-        "unmute",
-        "favorite",
-        "favourites",
-        "liked",
-        "like this",
-        "musician",
-        "rhythm",
-        "beat",
-        "chill",
-        "party",
-        "remix",
-        "single",
-        "audiobook",
-        "sleep sounds",
-        "start playing",
-        "hear some",
-        "playback",
-        "speaker",
-        "stop playing",
+    keywords=words(
+        "spotify, music, song, songs, track, album, artist, playlist, play, pause, skip, next "
+        "song, resume, podcast, listen, listening, playing, band, jazz, rock, pop, classical, "
+        "hip-hop, rap, country, indie, techno, soul, tune, tunes, lyrics, sing, sings, "
+        "singer, singing, sung, volume, queue, shuffle, repeat, stop, continue, next track, "
+        "previous, put on, turn up, turn on, turn off, something to, hear, albums, artists, "
+        "playlists, radio, podcasts, episode, soundtrack, workout, relaxing, tracks, louder, "
+        "quieter, mute, unmute, favorite, favourites, liked, like this, musician, rhythm, "
+        "beat, chill, party, remix, single, audiobook, sleep sounds, start playing, hear "
+        "some, playback, speaker, stop playing, my music, some tunes, turn it, music off, "
+        "music on, song is, this song, track is, skip this, skip song, jam, jams, play some, "
+        "play me, a playlist, mixtape, top hits, discography, release radar, discover weekly, "
+        "new album, latest album, throwback, karaoke, dance music, lo-fi, focus music, "
+        "reggae, folk, metal, punk, blues, salsa, edm, house music, disco, funk, ambient, "
+        "reggaeton, k-pop, bluegrass, gospel, latin, trance, dubstep, grunge, ballads, "
+        "softer, next tune"
     ),
     hosts=("api.spotify.com",),
     auth="oauth",
@@ -229,6 +162,11 @@ async def search_spotify(
     )
 
 
+def _seconds(milliseconds: object) -> int | None:
+    found = integer(milliseconds)
+    return None if found is None else found // 1000
+
+
 @tool(progress="Checking what is playing…")
 async def get_spotify_playback(ctx: ToolContext) -> ToolResult:
     """Tell what the user's Spotify is playing, and where."""
@@ -249,8 +187,8 @@ async def get_spotify_playback(ctx: ToolContext) -> ToolResult:
             "item": item,
             "device": text(device.get("name")),
             "volume_percent": integer(device.get("volume_percent")),
-            "progress_s": (integer(body.get("progress_ms")) or 0) // 1000,
-            "duration_s": (integer(row.get("duration_ms")) or 0) // 1000,
+            "progress_s": _seconds(body.get("progress_ms")),
+            "duration_s": _seconds(row.get("duration_ms")),
         },
         summary=summary,
         sources=_sources(*([item] if item else [])),

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.errors import RateLimited, VendorUnavailable
-from common.tools import Connector, ToolContext
+from common.tools import Connector, ToolContext, words
 from common.tools.reading import number, plain, record, records, text
 from common.tools.web_search import Found, Recency, SearchVendor, hit, web_search_tool
 
@@ -26,42 +26,20 @@ CONNECTOR = Connector(
         "Find information online about heat pumps.",
         "Look up the rules of pickleball.",
     ),
-    keywords=(
-        "tavily",
-        "search",
-        "web",
-        "internet",
-        "look up",
-        "find out",
-        "online",
-        "results",
-        "website",
-        "websites",
-        "page",
-        "information",
-        "look",
-        "lookup",
-        "query",
-        "sites",
-        "pages",
-        "research",
-        "best way",
-        "how to",
-        "tutorial",
-        "guide",
-        "rules",
-        "hours",
-        "manual",
-        "who",
-        "answer",
-        "papers",
-        "review",
-        "look on",
-        "search for",
-        "forum",
-        "reddit",
-        "any information",
-        "how can",
+    keywords=words(
+        "tavily, search, web, internet, look up, find out, online, results, website, "
+        "websites, page, information, look, lookup, query, sites, pages, research, best way, "
+        "how to, tutorial, guide, rules, hours, manual, who, answer, papers, review, look on, "
+        "search for, forum, reddit, any information, how can, how do, coupon, coupons, "
+        "discount code, discount codes, promo code, return policy, policy, warranty, tips, "
+        "trick, hack, remove, stain, stains, instructions, step by, diy, versus, vs, pros "
+        "and, fix, unclog, troubleshoot, symptoms, articles about, articles, meaning of, "
+        "opinions, look into, dig up, search up, anything about, should i, can you, what to, "
+        "who won, score, scores, release date, phone number, opening times, tell if, good "
+        "ways, ways to, cure, clean, get rid, install, set up, reset, fix a, lyrics, "
+        "statistics, study, studies, paper on, substitute for, experiences with, office "
+        "closes, do people, closes, what are, good substitute, alternatives to, is there, "
+        "which is, better than"
     ),
     hosts=("api.tavily.com",),
     capability="web_search",

@@ -16,11 +16,13 @@ import datetime as dt
 import re
 from typing import Annotated, Any, TypeAlias, TypedDict
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 from msgspec import Meta
 
+from common.egress import Quota
 from common.errors import InvalidInput, NotFound, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.places import REGIONS
 from common.tools.reading import (
     calendar_date,
@@ -46,101 +48,28 @@ CONNECTOR = Connector(
         "Which events are at Madison Square Garden?",
         "Concerts in Portland next weekend",
     ),
-    keywords=(
-        "ticketmaster",
-        "ticket",
-        "tickets",
-        "concert",
-        "concerts",
-        "event",
-        "events",
-        "show",
-        "shows",
-        "band",
-        "artist",
-        "singer",
-        "tour",
-        "gig",
-        "festival",
-        "game",
-        "games",
-        "match",
-        "theater",
-        "musical",
-        "comedy",
-        "comedian",
-        "venue",
-        "arena",
-        "stadium",
-        "live music",
-        "gigs",
-        "live",
-        "playing at",
-        "perform",
-        "performing",
-        "performs",
-        "opera",
-        "ballet",
-        "orchestra",
-        "broadway",
-        "nba",
-        "nfl",
-        "nhl",
-        "mlb",
-        "soccer",
-        "football",
-        "basketball",
-        "baseball",
-        "hockey",
-        "rodeo",
-        "stand-up",
-        "standup",
-        "tours",
-        "touring",
-        "tour dates",
-        "seats",
-        "dates",
-        "headliner",
-        "sold out",
-        "theatre",
-        "play",
-        "plays",
-        "wrestling",
-        "circus",
-        "attractions",
-        "going on",
-        "coming to",
-        "coming",
-        "dj",
-        "rapper",
-        "symphony",
-        "on tour",
-        "front row",
-        "show times",
-        "marathon",
-        "race",
-        "fight",
-        "boxing",
-        "ufc",
-        "monster truck",
-        "see live",
-        "magician",
-        "musicals",
-        "stage",
-        "premier league",
-        "playoffs",
-        "final",
-        "championship",
-        "entertainment",
-        "seats for",
-        "tickets for",
-        "tickets to",
-        "box office",
+    keywords=words(
+        "ticketmaster, ticket, tickets, concert, concerts, event, events, show, shows, band, "
+        "artist, singer, tour, gig, festival, game, games, match, theater, musical, comedy, "
+        "comedian, venue, arena, stadium, live music, gigs, live, playing at, perform, "
+        "performing, performs, opera, ballet, orchestra, broadway, nba, nfl, nhl, mlb, "
+        "soccer, football, basketball, baseball, hockey, rodeo, stand-up, standup, tours, "
+        "touring, tour dates, seats, dates, headliner, sold out, theatre, play, plays, "
+        "wrestling, circus, attractions, going on, coming to, coming, dj, rapper, symphony, "
+        "on tour, front row, show times, marathon, race, fight, boxing, ufc, monster truck, "
+        "see live, magician, musicals, stage, premier league, playoffs, final, championship, "
+        "entertainment, seats for, tickets for, tickets to, box office, on at, lineup, "
+        "setlist, gig in, shows in, shows at, live shows, in concert, in town, coming here, "
+        "who is, playing live, tonight in, next concert, next game, home game, tickets left, "
+        "presale, on sale, arena in, theatre tickets, monster jam, wwe, nascar, f1, ice show, "
+        "when is, headlining, residency, box seats, nosebleeds, club, clubs, drag, burlesque, "
+        "improv, open mic, expo, fair, parade, fireworks"
     ),
     hosts=("app.ticketmaster.com",),
     auth="key",
     secrets=("TICKETMASTER_API_KEY",),
     per_second=2,
+    quota=Quota(5, seconds=1),
     attribution="Ticketmaster, with a link to each event",
     licence="Search only; branding guide applies",
 )
@@ -262,7 +191,8 @@ def _when(ctx: ToolContext, first: str | None, last: str | None) -> dict[str, st
     if (end or start) < today - dt.timedelta(1):  # it is still that day somewhere
         raise InvalidInput(f"Those dates are past: today is {today}.")
     if end is None:
-        return {"startDateTime": f"{start}T00:00:00Z"}
+        begins = dt.datetime.combine(start, dt.time(), ZoneInfo(ctx.timezone))
+        return {"startDateTime": f"{begins.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"}
     if end < start:
         raise InvalidInput("end_date is before start_date. Correct one of them.")
     return {"localStartDateTime": f"{start}T00:00:00,{end}T23:59:59"}
@@ -277,7 +207,7 @@ def _event(row: dict[str, Any]) -> Event:
     parts = [text(record(kinds.get(part)).get("name")) for part in ("segment", "genre")]
     return Event(
         id=text(row.get("id")),
-        name=shorten(plain(row.get("name")), 120),
+        name=shorten(plain(row.get("name")) or "An unnamed event", 120),
         date=text(start.get("localDate")),
         time="" if unset else text(start.get("localTime"))[:5],
         time_zone=text(dates.get("timezone")),
@@ -392,7 +322,10 @@ async def get_ticketmaster_event_details(ctx: ToolContext, *, event_id: str) -> 
     info = shorten(plain(row.get("info")) or plain(row.get("pleaseNote")), 600)
     price = ""
     if event["price_min"] is not None:
-        price = f" Tickets from {event['price_min']:,.2f} {event['currency']} without fees."
+        price = (
+            f" Tickets from {event['price_min']:,.2f} {event['currency']}".rstrip()
+            + " without fees."
+        )
     return _result(
         "ticketmaster_event",
         {
@@ -401,7 +334,7 @@ async def get_ticketmaster_event_details(ctx: ToolContext, *, event_id: str) -> 
             "info": info,
             "seat_map": text(record(row.get("seatmap")).get("staticUrl")),
         },
-        f"{_say(event)}, {event['city']}.{price}",
+        ", ".join(filter(None, (_say(event), event["city"]))) + f".{price}",
         [(event["name"], event["url"])],
     )
 
@@ -427,8 +360,8 @@ async def find_ticketmaster_venues_near_location(
     city = text(place.pop("city", ""))  # venues cannot be searched by city: its name is a keyword
     words = " ".join(filter(None, ((keyword or "").strip(), city)))
     rows = await _list(ctx, "venues", limit, keyword=words or None, **place)
-    found = fitting([_venue(row) for row in rows][:limit])
-    told = "; ".join(f"{venue['name']}, {venue['city']}" for venue in found[:4])
+    found = fitting([venue for row in rows if (venue := _venue(row))["name"]][:limit])
+    told = "; ".join(", ".join(filter(None, (v["name"], v["city"]))) for v in found[:4])
     return _result(
         "ticketmaster_venues",
         {"venues": found},
@@ -473,7 +406,9 @@ async def get_ticketmaster_venue_details(ctx: ToolContext, *, venue_id: str) -> 
     return _result(
         "ticketmaster_venue",
         {**venue, **{name: shorten(plain(value), 500) for name, value in notes.items()}},
-        f"{venue['name']} is at {where}." if where else f"{venue['name']} gives no address.",
+        f"{venue['name'] or 'The venue'} is at {where}."
+        if where
+        else f"{venue['name'] or 'The venue'} gives no address.",
         [(venue["name"], venue["url"])],
     )
 
@@ -497,11 +432,15 @@ async def get_ticketmaster_attractions_by_query(
             "name": text(row.get("name")),
             "url": text(row.get("url")),
             "kind": _event(row)["kind"],
-            "upcoming_events": integer(record(row.get("upcomingEvents")).get("_total")) or 0,
+            "upcoming_events": integer(record(row.get("upcomingEvents")).get("_total")),
         }
         for row in rows[:limit]
+        if text(row.get("name"))
     ]
-    told = "; ".join(f"{a['name']} with {a['upcoming_events']} events" for a in found[:4])
+    told = "; ".join(
+        f"{a['name']}" + (f" with {count} events" if (count := a["upcoming_events"]) else "")
+        for a in found[:4]
+    )
     return _result(
         "ticketmaster_attractions",
         {"attractions": found},

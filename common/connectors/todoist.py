@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeAlias, TypedDict
 from msgspec import Meta
 
 from common.errors import InvalidInput, NotFound, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import (
     fitting,
     instant,
@@ -38,51 +38,13 @@ CONNECTOR = Connector(
         "Add call the bank to my Todoist for tomorrow at 9.",
         "Tick off the laundry task.",
     ),
-    keywords=(
-        "todoist",
-        "task",
-        "tasks",
-        "to-do",
-        "todo",
-        "to do",
-        "due",
-        "overdue",
-        "priority",
-        "done",
-        "complete",
-        "tick",
-        "remind",
-        "reminder",
-        "project",
-        "errand",
-        "chores",
-        "errands",
-        "checklist",
-        "list",
-        "remember to",
-        "check off",
-        "cross off",
-        "mark",
-        "finish",
-        "finished",
-        "reminders",
-        "my list",
-        "have to",
-        "p1",
-        "label",
-        "postpone",
-        "deadline",
-        "laundry",
-        "buy",
-        "clean",
-        "remember",
-        "add it",
-        "on my",
-        "recurring",
-        "inbox",
-        "put",
-        "assignments",
-        "to finish",
+    keywords=words(
+        "todoist, task, tasks, to-do, todo, to do, due, overdue, priority, done, complete, "
+        "tick, remind, reminder, project, errand, chores, errands, checklist, list, remember "
+        "to, check off, cross off, mark, finish, finished, reminders, my list, have to, p1, "
+        "label, postpone, deadline, laundry, buy, clean, remember, add it, on my, recurring, "
+        "inbox, put, assignments, to finish, to dos, todos, my todos, my tasks, task list, "
+        "add task, chore list, remind myself, due today, groceries list, jot down"
     ),
     hosts=("api.todoist.com",),
     auth="oauth",

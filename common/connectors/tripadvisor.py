@@ -18,8 +18,9 @@ from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 
 from msgspec import Meta
 
+from common.egress import Quota
 from common.errors import InvalidInput, NotFound, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import (
     fitting,
     instant,
@@ -43,88 +44,27 @@ CONNECTOR = Connector(
         "Find hotels in Oslo on Tripadvisor.",
         "What do travellers say about the Harbour Grill?",
     ),
-    keywords=(
-        "tripadvisor",
-        "attraction",
-        "attractions",
-        "sights",
-        "sightseeing",
-        "museum",
-        "tour",
-        "things to",
-        "hotel",
-        "restaurant",
-        "travel",
-        "vacation",
-        "holiday",
-        "visit",
-        "tourist",
-        "traveller",
-        "travelers",
-        "review",
-        "reviews",
-        "rating",
-        "see",
-        "landmarks",
-        "landmark",
-        "worth visiting",
-        "worth seeing",
-        "to do",
-        "to see",
-        "places to",
-        "beach",
-        "temple",
-        "castle",
-        "gallery",
-        "museums",
-        "zoo",
-        "hiking",
-        "excursion",
-        "itinerary",
-        "tourists",
-        "travellers",
-        "guide",
-        "must see",
-        "activities",
-        "kids",
-        "family",
-        "day trip",
-        "castles",
-        "beaches",
-        "ideas",
-        "day in",
-        "weekend in",
-        "to visit",
-        "according to",
-        "travellers say",
-        "recommended",
-        "highlights",
-        "hidden gems",
-        "tourism",
-        "historic",
-        "old town",
-        "views",
-        "viewpoint",
-        "national park",
-        "boat",
-        "tours",
-        "wine tasting",
-        "famous",
-        "places",
-        "spend a",
-        "attraction in",
-        "best of",
-        "do in",
-        "we do",
-        "i do",
-        "days in",
-        "sight",
-        "trip to",
+    keywords=words(
+        "tripadvisor, attraction, attractions, sights, sightseeing, museum, tour, things to, "
+        "hotel, restaurant, travel, vacation, holiday, visit, tourist, traveller, travelers, "
+        "review, reviews, rating, see, landmarks, landmark, worth visiting, worth seeing, to "
+        "do, to see, places to, beach, temple, castle, gallery, museums, zoo, hiking, "
+        "excursion, itinerary, tourists, travellers, guide, must see, activities, kids, "
+        "family, day trip, castles, beaches, ideas, day in, weekend in, to visit, according "
+        "to, travellers say, recommended, highlights, hidden gems, tourism, historic, old "
+        "town, views, viewpoint, national park, boat, tours, wine tasting, famous, places, "
+        "spend a, attraction in, best of, do in, we do, i do, days in, sight, trip to, worth "
+        "it, worth a, day out, touristy, visitors, tourist trap, sight-seeing, what to, "
+        "things we, attractions in, fun things, explore, see in, top sights, sights in, "
+        "walking tour, guided tour, cathedral, palace, ruins, monuments, fort, market, "
+        "waterfall, theme park, aquarium, botanical, with kids, for kids, rainy day, bucket "
+        "list, off the, travelers rate, tourist attractions, layover, afternoon in, stop by"
     ),
     hosts=("terra.tripadvisor.com",),
     auth="key",
     secrets=("TRIPADVISOR_API_KEY",),
     per_second=5,
+    quota=Quota(10, seconds=1),
     attribution="Ratings and reviews on Tripadvisor, with its rating image and a link",
     licence="Nothing but the location id may be kept; no model training",
 )
@@ -334,9 +274,10 @@ async def get_tripadvisor_location_reviews(
         first = reviews[0]
         day = instant(first["published"])
         when = f" on {spoken_date(day.date())}" if day else ""
+        gave = "wrote" if first["rating"] is None else f"gave {first['rating']:g} of 5"
         summary = (
             f"{len(reviews)} recent reviews on Tripadvisor. {first['author'] or 'A traveller'}"
-            f"{when} gave {first['rating'] or 0:g} of 5: {first['title'] or first['text']}"
+            f"{when} {gave}: {first['title'] or first['text'] or 'no text'}"
         )
     return ToolResult(
         response_type="place_reviews",

@@ -16,7 +16,7 @@ import datetime as dt
 from typing import Any
 
 from common.errors import NotFound, RateLimited, VendorRejected, VendorUnavailable
-from common.tools import Connector, Source, ToolContext
+from common.tools import Connector, Source, ToolContext, words
 from common.tools.places import Place, full_name
 from common.tools.reading import integer, number, record, records, text
 from common.tools.weather import (
@@ -39,110 +39,23 @@ CONNECTOR = Connector(
         "Is it going to snow in Oslo on Tuesday?",
         "Hourly forecast for 40.7, -74.0.",
     ),
-    keywords=(
-        "weather",
-        "forecast",
-        "temperature",
-        "rain",
-        "snow",
-        "sunny",
-        "cloudy",
-        "wind",
-        "humidity",
-        "umbrella",
-        "cold",
-        "hot",
-        "storm",
-        "degrees",
-        "sunrise",
-        "sunset",
-        "uv",
-        "raining",
-        "rainy",
-        "snowing",
-        "snowy",
-        "snowfall",
-        "sunshine",
-        "sun",
-        "cloud",
-        "clouds",
-        "windy",
-        "gust",
-        "gusts",
-        "humid",
-        "warm",
-        "warmer",
-        "colder",
-        "hotter",
-        "cooler",
-        "chilly",
-        "freezing",
-        "frost",
-        "ice",
-        "icy",
-        "hail",
-        "fog",
-        "foggy",
-        "thunder",
-        "thunderstorm",
-        "thunderstorms",
-        "lightning",
-        "shower",
-        "showers",
-        "drizzle",
-        "heat",
-        "heatwave",
-        "outlook",
-        "climate",
-        "celsius",
-        "fahrenheit",
-        "jacket",
-        "coat",
-        "wear",
-        "sunscreen",
-        "outside",
-        "outdoors",
-        "beach",
-        "barometer",
-        "dew",
-        "uv index",
-        "air quality",
-        "gloves",
-        "scarf",
-        "boots",
-        "high",
-        "low",
-        "highs",
-        "lows",
-        "bring",
-        "pack",
-        "cool",
-        "mild",
-        "dry",
-        "wet",
-        "blizzard",
-        "breeze",
-        "breezy",
-        "hurricane",
-        "typhoon",
-        "tornado",
-        "muggy",
-        "overcast",
-        "pollen",
-        "picnic",
-        "barbecue",
-        "feels like",
-        "like outside",
-        "tides",
-        "precipitation",
-        "conditions",
-        "pressure",
-        "visibility",
-        "trousers",
-        "shorts",
-        "clothes",
-        "dress for",
-        "stop raining",
+    keywords=words(
+        "weather, forecast, temperature, rain, snow, sunny, cloudy, wind, humidity, umbrella, "
+        "cold, hot, storm, degrees, sunrise, sunset, uv, raining, rainy, snowing, snowy, "
+        "snowfall, sunshine, sun, cloud, clouds, windy, gust, gusts, humid, warm, warmer, "
+        "colder, hotter, cooler, chilly, freezing, frost, ice, icy, hail, fog, foggy, "
+        "thunder, thunderstorm, thunderstorms, lightning, shower, showers, drizzle, heat, "
+        "heatwave, outlook, climate, celsius, fahrenheit, jacket, coat, wear, sunscreen, "
+        "outside, outdoors, beach, barometer, dew, uv index, air quality, gloves, scarf, "
+        "boots, high, low, highs, lows, bring, pack, cool, mild, dry, wet, blizzard, breeze, "
+        "breezy, hurricane, typhoon, tornado, muggy, overcast, pollen, picnic, barbecue, "
+        "feels like, like outside, tides, precipitation, conditions, pressure, visibility, "
+        "trousers, shorts, clothes, dress for, stop raining, temp, temps, pour, pouring, "
+        "gloomy, grey, gray, sleet, slush, sweater, hoodie, raincoat, get wet, nice out, "
+        "weather like, be like, how hot, how cold, how warm, wind chill, scorching, boiling, "
+        "heat wave, sunburn, haze, smog, monsoon, snow day, bbq, hike, sail, ski, sledding, "
+        "get dark, garden party, next days, washing, mercury, fly a, sunrise tomorrow, out "
+        "there, outlook for, the sky, weekend be, stay dry, degree"
     ),
     hosts=("api.weatherapi.com",),
     auth="key",
@@ -276,7 +189,9 @@ async def _hours(ctx: ToolContext, place: Place, hours: int, date: dt.date | Non
     body, days = await _days_of(ctx, place, 2, date)
     rows = [row for day in days for row in records(day.get("hour")) if text(row.get("time"))]
     if not date:
-        since = ctx.clock().timestamp() - 3600
+        # The answer's own moment where it says one: "now" is when the vendor looked.
+        looked = number(record(body.get("location")).get("localtime_epoch"))
+        since = (looked or ctx.clock().timestamp()) - 3600
         rows = [row for row in rows if (number(row.get("time_epoch")) or 0) > since][:hours]
     return _told(body, [_hour(row) for row in rows])
 

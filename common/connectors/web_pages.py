@@ -21,7 +21,7 @@ from msgspec import Meta
 from common.egress import Reply
 from common.egress.failures import from_status
 from common.errors import InvalidInput, NotFound, OdaiError, VendorRejected, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import record, shorten, text
 
 CONNECTOR = Connector(
@@ -34,60 +34,15 @@ CONNECTOR = Connector(
         "Summarize the article at example.com/report.",
         "Summarize example.com/report.",
     ),
-    keywords=(
-        "page",
-        "website",
-        "webpage",
-        "web page",
-        "article",
-        "url",
-        "link",
-        "site",
-        "read",
-        "summarize",
-        "summary",
-        "fetch",
-        "blog",
-        "post",
-        "https",
-        "says",
-        "tldr",
-        "tl-dr",
-        "gist",
-        "main points",
-        "key points",
-        "text",
-        "extract",
-        "content",
-        "contents",
-        "mention",
-        "mentions",
-        "say",
-        "written",
-        "skim",
-        "scrape",
-        "document",
-        "overview",
-        "story",
-        "paragraph",
-        "reading",
-        "page say",
-        "what does",
-        "http",
-        "faq",
-        "terms",
-        "takeaways",
-        "what are",
-        "details on",
-        "main idea",
-        "this url",
-        "this site",
-        "content of",
-        "translate",
-        "transcribe",
-        "look at",
-        "check out",
-        "through",
+    keywords=words(
+        "page, website, webpage, web page, article, url, link, site, read, summarize, "
+        "summary, fetch, blog, post, https, says, tldr, tl-dr, gist, main points, key points, "
+        "text, extract, content, contents, mention, mentions, say, written, skim, scrape, "
+        "document, overview, story, paragraph, reading, page say, what does, http, faq, "
+        "terms, takeaways, what are, details on, main idea, this url, this site, content of, "
+        "translate, transcribe, look at, check out, through, tl dr, sum up, this page, this "
+        "article, the article, article says, key takeaways, read me, bullet points, digest "
+        "this, in this, this link, the page"
     ),
     hosts=("api.cloudflare.com",),
     public_web=True,

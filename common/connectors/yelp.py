@@ -18,7 +18,7 @@ from urllib.parse import quote
 from msgspec import Meta
 
 from common.errors import InvalidInput, NotFound, VendorRejected, VendorUnavailable
-from common.tools import Connector, Source, ToolContext, ToolResult, tool
+from common.tools import Connector, Source, ToolContext, ToolResult, tool, words
 from common.tools.reading import integer, number, record, records, shorten, text, values
 
 CONNECTOR = Connector(
@@ -31,125 +31,30 @@ CONNECTOR = Connector(
         "I need a plumber in Austin with good reviews.",
         "Find ramen in Portland.",
     ),
-    keywords=(
-        "yelp",
-        "restaurant",
-        "restaurants",
-        "eat",
-        "dinner",
-        "lunch",
-        "breakfast",
-        "brunch",
-        "cafe",
-        "coffee",
-        "bar",
-        "food",
-        "pizza",
-        "sushi",
-        "ramen",
-        "bakery",
-        "nearby",
-        "near",
-        "plumber",
-        "dentist",
-        "salon",
-        "mechanic",
-        "shop",
-        "business",
-        "businesses",
-        "review",
-        "reviews",
-        "rating",
-        "rated",
-        "place to",
-        "good place",
-        "takeout",
-        "takeaway",
-        "delivery",
-        "bakeries",
-        "cafes",
-        "bars",
-        "pub",
-        "pubs",
-        "brewery",
-        "tacos",
-        "burger",
-        "burgers",
-        "tapas",
-        "steak",
-        "seafood",
-        "barbecue",
-        "vegan",
-        "vegetarian",
-        "thai",
-        "indian",
-        "chinese",
-        "italian",
-        "mexican",
-        "korean",
-        "electrician",
-        "florist",
-        "hairdresser",
-        "barber",
-        "haircut",
-        "nail",
-        "spa",
-        "massage",
-        "gym",
-        "vet",
-        "locksmith",
-        "handyman",
-        "cleaner",
-        "laundry",
-        "tailor",
-        "garage",
-        "contractor",
-        "lawyer",
-        "open now",
-        "near me",
-        "around here",
-        "close by",
-        "stars",
-        "hungry",
-        "grab",
-        "bite",
-        "drinks",
-        "fix",
-        "repair",
-        "sink",
-        "roof",
-        "roofer",
-        "leak",
-        "clean",
-        "cleaners",
-        "painter",
-        "mover",
-        "movers",
-        "carpenter",
-        "babysitter",
-        "dog",
-        "groomer",
-        "tattoo",
-        "photographer",
-        "wedding",
-        "car wash",
-        "gas station",
-        "pharmacy",
-        "supermarket",
-        "bookstore",
-        "hardware store",
-        "ice cream",
-        "dessert",
-        "noodles",
-        "curry",
-        "diner",
-        "wine",
-        "beer",
-        "cocktails",
-        "rooftop",
-        "who can",
-        "recommend",
-        "local",
+    keywords=words(
+        "yelp, restaurant, restaurants, eat, dinner, lunch, breakfast, brunch, cafe, coffee, "
+        "bar, food, pizza, sushi, ramen, bakery, nearby, near, plumber, dentist, salon, "
+        "mechanic, shop, business, businesses, review, reviews, rating, rated, place to, good "
+        "place, takeout, takeaway, delivery, bakeries, cafes, bars, pub, pubs, brewery, "
+        "tacos, burger, burgers, tapas, steak, seafood, barbecue, vegan, vegetarian, thai, "
+        "indian, chinese, italian, mexican, korean, electrician, florist, hairdresser, "
+        "barber, haircut, nail, spa, massage, gym, vet, locksmith, handyman, cleaner, "
+        "laundry, tailor, garage, contractor, lawyer, open now, near me, around here, close "
+        "by, stars, hungry, grab, bite, drinks, fix, repair, sink, roof, roofer, leak, clean, "
+        "cleaners, painter, mover, movers, carpenter, babysitter, dog, groomer, tattoo, "
+        "photographer, wedding, car wash, gas station, pharmacy, supermarket, bookstore, "
+        "hardware store, ice cream, dessert, noodles, curry, diner, wine, beer, cocktails, "
+        "rooftop, who can, recommend, local, somewhere nice, date night, bistro, buffet, dim "
+        "sum, pho, bbq, wings, sandwich, sandwiches, deli, bagel, bagels, donut, donuts, "
+        "happy hour, patio, daycare, day care, kennel, pet, physio, chiropractor, optician, "
+        "urgent care, clinic, doctor, tyre, tire, oil change, waxing, brows, manicure, "
+        "pedicure, hair, stylist, dry cleaner, dry cleaners, preschool, accountant, notary, "
+        "plumbers, electricians, dentists, mechanics, salons, restaurant for, take my, dinner "
+        "in, lunch in, family-friendly, dog-friendly, gluten free, halal, kosher, poke, "
+        "falafel, kebab, dumplings, gelato, juice, tea, matcha, hot pot, fried chicken, "
+        "oysters, croissant, open late, late night, eating, place for, where should, decent, "
+        "best rated, well reviewed, any good, close to, appliance repair, pest control, "
+        "landscaper, gardener, tutor, yoga, pilates"
     ),
     hosts=("api.yelp.com",),
     auth="key",
@@ -282,6 +187,10 @@ async def search_businesses_at_yelp(
     )
 
 
+def _gave(rating: object) -> str:
+    return f"gave {rating:g} stars" if isinstance(rating, float) else "wrote"
+
+
 def _near(ctx: ToolContext, location: str | None) -> dict[str, str | float]:
     if location and location.strip():
         return {"location": location.strip()}
@@ -325,8 +234,8 @@ async def get_business_reviews_at_yelp(ctx: ToolContext, *, business_id: str) ->
     if reviews:
         first = reviews[0]
         summary = (
-            f"Yelp has {total} reviews. {first['author'] or 'One guest'} gave "
-            f"{first['rating'] or 0:g} stars: {first['text']}"
+            f"Yelp has {total} reviews. {first['author'] or 'One guest'} {_gave(first['rating'])}: "
+            f"{first['text'] or 'no text'}"
         )
     return ToolResult(
         response_type="business_reviews",

@@ -9,5 +9,6 @@ reads, and maps every failure onto the error tree. Addresses that a user or a pa
 from __future__ import annotations
 
 from common.egress.client import Client, Egress, Policy, Reply
+from common.egress.pace import Quota, Slots
 
-__all__ = ["Client", "Egress", "Policy", "Reply"]
+__all__ = ["Client", "Egress", "Policy", "Quota", "Reply", "Slots"]

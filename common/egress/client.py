@@ -18,9 +18,11 @@ from yarl import URL
 
 from common.egress import guard
 from common.egress.failures import from_status, retry_after
-from common.egress.pace import Clock, Lane, Sleep
+from common.egress.pace import Clock, Lane, Sleep, Slots
 from common.egress.reads import SharedReads
 from common.egress.reply import Reply
+from common.egress.robots import MAX_BYTES as _ROBOTS_BYTES
+from common.egress.robots import Robots
 from common.egress.wire import Call, Policy, open_session, send
 from common.errors import InvalidInput, NotAllowed, VendorRejected, VendorUnavailable
 
@@ -29,6 +31,7 @@ __all__ = ["Client", "Egress", "Policy", "Reply"]
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_VENDOR_REDIRECTS = 3
+_QUEUE_S = 5.0  # how long a call may wait for its place in a quota that all processes share
 _PAGE_TYPES = "text/markdown, text/html;q=0.9, text/plain;q=0.8, */*;q=0.1"
 _Session = Callable[[], aiohttp.ClientSession]
 # The headers that may follow a redirect to another host: keys travel under too many other names.
@@ -40,6 +43,7 @@ class Egress:
 
     `host_map` sends a host (exact or `*.example.com`) to another origin, such as
     `http://127.0.0.1:8080`, with path, query and `Host` unchanged: for simulators and replay.
+    `slots`, called on first need, shares out the quotas that all processes have together.
     """
 
     def __init__(
@@ -53,14 +57,17 @@ class Egress:
         max_attempts: int = 3,
         public_ports: Collection[int] = (80, 443),
         lookup: guard.Lookup = guard.lookup,
+        slots: Callable[[], Slots] | None = None,
     ) -> None:
         self._host_map = {host.lower(): _origin(where) for host, where in (host_map or {}).items()}
         self._user_agent = user_agent
         self._clock, self._sleep, self._rng = clock, sleep, rng or random.Random()
         self._max_attempts = max_attempts
         self._public_ports, self._lookup = public_ports, lookup
+        self._slots = slots
         self._lanes: dict[str, Lane] = {}
         self._reads = SharedReads(clock)
+        self._robots = Robots(self._fetch_robots, agent=user_agent.partition("/")[0], clock=clock)
         self._vendors: aiohttp.ClientSession | None = None
         self._public: aiohttp.ClientSession | None = None
 
@@ -83,16 +90,20 @@ class Egress:
         timeout_s: float = 15.0,
         max_redirects: int = 5,
         accept: str = _PAGE_TYPES,
+        robots: bool = False,
     ) -> Reply:
         """Get a page whose address came from outside, following redirects; any status comes back.
 
         Raises InvalidInput (no web address), NotAllowed (not a public one), VendorRejected (too
-        large, too many redirects) and VendorUnavailable.
+        large, too many redirects; with `robots`, a site that wants no programs) and
+        VendorUnavailable.
         """
         deadline = self._clock() + timeout_s
         policy = Policy(name="That page", hosts=(), max_bytes=max_bytes)
         target = guard.public_url(url, ports=self._public_ports)
         for _ in range(max_redirects + 1):
+            if robots:
+                await self._robots.check(target)
             call = Call(policy=policy, method="GET", url=target, headers={"Accept": accept})
             reply = await self._send(call, self._public_session, deadline)
             onward = _location(reply, target)
@@ -100,6 +111,15 @@ class Egress:
                 return reply
             target = self._next_page(target, onward)
         raise VendorRejected("That page redirects too often. Give another address.")
+
+    async def read_page(self, url: str) -> Reply:
+        """Get a page as `fetch_public` does, where its site lets programs read it."""
+        return await self.fetch_public(url, robots=True)
+
+    async def _fetch_robots(self, url: str) -> Reply:
+        return await self.fetch_public(
+            url, max_bytes=4 * _ROBOTS_BYTES, timeout_s=5.0, accept="text/plain, */*;q=0.1"
+        )
 
     def _next_page(self, page: URL, onward: URL) -> URL:
         target = guard.public_url(str(onward), ports=self._public_ports)
@@ -160,7 +180,20 @@ class Egress:
                 sleep=self._sleep,
             )
         await lane.enter(deadline - self._clock())
+        try:
+            await self._wait_for_quota(policy, deadline)
+        except BaseException:
+            lane.leave(None)
+            raise
         return lane
+
+    async def _wait_for_quota(self, policy: Policy, deadline: float) -> None:
+        if policy.quota is None or self._slots is None:
+            return
+        patience = min(_QUEUE_S, deadline - self._clock())
+        wait = await self._slots().claim(policy.name, policy.quota, patience=patience)
+        if wait:
+            await self._sleep(wait)
 
     async def _exchange(self, call: Call, lane: Lane, deadline: float) -> Reply:
         ok: bool | None = None

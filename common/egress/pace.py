@@ -4,11 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 from common.errors import RateLimited, VendorUnavailable
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many calls in how many seconds a vendor allows all our processes together."""
+
+    calls: int
+    seconds: float
+
+
+class Slots(Protocol):
+    """Hands out the calls of a quota to every process; egress keeps no documents itself."""
+
+    async def claim(self, vendor: str, quota: Quota, *, patience: float) -> float:
+        """Claim one call and return in how many seconds it may go out.
+
+        Raises RateLimited, claiming nothing, where that is more than `patience`.
+        """
+        ...
 
 
 class Bucket:

@@ -13,6 +13,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from common.egress.failures import FOREIGN, from_exception, too_large
+from common.egress.pace import Quota
 from common.egress.reply import Reply
 from common.log import get_logger
 
@@ -27,14 +28,15 @@ class Policy:
 
     A host is exact or `*.example.com` (any name below it). `server` is the address of an operator's
     own server ("http://search:8080"), which may be private and unencrypted. `per_second` is the
-    pace of this process, `timeout_s` the whole call with its waits and retries, `max_bytes` the
-    decoded body.
+    pace of this process, `quota` that of all processes together, `timeout_s` the whole call with
+    its waits and retries, `max_bytes` the decoded body.
     """
 
     name: str
     hosts: tuple[str, ...]
     server: str = ""
     per_second: float | None = None
+    quota: Quota | None = None
     concurrency: int = 8
     timeout_s: float = 10.0
     max_bytes: int = 4_000_000

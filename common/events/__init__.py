@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-TOPICS: Final = ("turn.finished",)  # every topic the code publishes to
+from common.tracing import carried
+
+TOPICS: Final = ("turn.finished", "analytics")  # every topic the code publishes to
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Event:
     topic: str
     id: str
     data: Mapping[str, Any]
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = field(default_factory=carried)  # the present trace
 
 
 class Events(Protocol):

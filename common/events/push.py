@@ -10,13 +10,24 @@ from typing import Any
 
 from common.errors import InvalidInput
 from common.events import Event
+from common.log import new_trace
+from common.tracing import HEADER
 
 EVENT_ID = "odai-event-id"
 TOPIC = "odai-topic"
 
 
+def pushed(event: Event) -> dict[str, Any]:
+    """Return the body with which a push subscription would deliver `event`."""
+    data = base64.b64encode(json.dumps(dict(event.data)).encode()).decode()
+    attributes = {**event.attributes, EVENT_ID: event.id, TOPIC: event.topic}
+    return {"message": {"data": data, "attributes": attributes, "messageId": event.id}}
+
+
 def read_push(envelope: Mapping[str, Any]) -> Event:
     """Return the event in a push request's JSON body, or in a CloudEvent's data (the same shape).
+
+    What the caller does from here on belongs to the trace that the event came from.
 
     Raises InvalidInput when it is none of ours; answer 4xx and let the dead-letter topic have it.
     """
@@ -25,6 +36,8 @@ def read_push(envelope: Mapping[str, Any]) -> Event:
         raise InvalidInput("This is not a Pub/Sub push.")
     attributes = dict(message.get("attributes") or {})
     topic = attributes.pop(TOPIC, "")
+    if caused_by := attributes.get(HEADER):
+        new_trace(caused_by)
     # Both spellings occur; a message somebody else published has only Pub/Sub's own id.
     own_id = attributes.pop(EVENT_ID, "")
     event_id = own_id or message.get("messageId") or message.get("message_id") or ""

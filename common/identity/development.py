@@ -13,8 +13,6 @@ import os
 import secrets
 from pathlib import Path
 
-import jwt
-
 from common.documents import Clock, now
 from common.errors import InvalidInput, Misconfigured
 from common.identity.signed import Claims, lifetime, refused, verified
@@ -41,6 +39,8 @@ class LocalSigner:
 
     def sign(self, claims: Claims, *, ttl_s: int) -> str:
         """Return a token with these claims, valid `ttl_s` seconds from now."""
+        import jwt  # cold start, as in `signed`
+
         issued = int(self._clock().timestamp())
         ours = {"iss": self._name, "aud": self._name, "iat": issued, "exp": issued + ttl_s}
         return jwt.encode({**claims, **ours}, self._key, algorithm="HS256")

@@ -9,14 +9,16 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Mapping
-from typing import Any, Final, Literal, TypeAlias
-
-import jwt
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from common.documents import Clock
 from common.errors import NotAuthenticated
 from common.log import get_logger
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from jwt import PyJWS
 
 Claims: TypeAlias = Mapping[str, Any]
 
@@ -25,7 +27,13 @@ _MAX_TOKEN = 8192  # characters; an ID token has one to two thousand
 _MAX_TIME = 253_402_300_799  # the last second a datetime can hold
 
 _log = get_logger(__name__)
-_jws = jwt.PyJWS()
+
+
+@cache
+def _jws() -> PyJWS:
+    import jwt  # cold start: a tenth of a second, and no webhook of others reads our tokens
+
+    return jwt.PyJWS()
 
 
 def refused(kind: str, reason: str) -> NotAuthenticated:
@@ -38,9 +46,11 @@ def key_id(token: str, *, kind: str) -> str:
     """Return the id of the key an RS256 token claims to be signed with. Raises NotAuthenticated."""
     if len(token) > _MAX_TOKEN:
         raise refused(kind, "too_long")
+    from jwt import PyJWTError  # cold start, as above
+
     try:
-        header = _jws.get_unverified_header(token)
-    except (jwt.PyJWTError, ValueError) as err:
+        header = _jws().get_unverified_header(token)
+    except (PyJWTError, ValueError) as err:
         raise refused(kind, "malformed") from err
     if header.get("alg") != "RS256":
         raise refused(kind, "algorithm")
@@ -56,9 +66,11 @@ def verified(
     """Return the claims of a token whose signature holds under `key`. Raises NotAuthenticated."""
     if len(token) > _MAX_TOKEN:
         raise refused(kind, "too_long")
+    from jwt import PyJWTError  # cold start, as above
+
     try:
-        payload = _jws.decode_complete(token, key, algorithms=[algorithm])["payload"]
-    except (jwt.PyJWTError, ValueError) as err:
+        payload = _jws().decode_complete(token, key, algorithms=[algorithm])["payload"]
+    except (PyJWTError, ValueError) as err:
         raise refused(kind, "signature") from err
     return _claims(payload, kind)
 
@@ -66,9 +78,11 @@ def verified(
 def unverified(token: str, *, kind: str) -> Claims:
     """Return the claims of a token that somebody else has verified; its signature is ignored."""
     unsigned = token[:_MAX_TOKEN].rpartition(".")[0] + "."
+    from jwt import PyJWTError  # cold start, as above
+
     try:
-        parts = _jws.decode_complete(unsigned, options={"verify_signature": False})
-    except (jwt.PyJWTError, ValueError) as err:
+        parts = _jws().decode_complete(unsigned, options={"verify_signature": False})
+    except (PyJWTError, ValueError) as err:
         raise refused(kind, "malformed") from err
     return _claims(parts["payload"], kind)
 

@@ -14,17 +14,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import jwt
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-
 from common.documents import Clock, now
 from common.errors import OdaiError, VendorUnavailable
 from common.identity.signed import Claims, key_id, refused, verified
 from common.log import get_logger
 
-if TYPE_CHECKING:  # cold start: the client behind it imports aiohttp
+if TYPE_CHECKING:  # cold start: these, and aiohttp behind the client
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
     from common.egress import Egress, Reply
 
 _CERTIFICATES = (
@@ -153,11 +150,14 @@ async def _get(egress: Egress, url: str) -> Reply:
 
 def _all_of(listed: Any, parse: Callable[[Any], SigningKey]) -> Mapping[str, SigningKey]:
     """Parse what can be parsed: one odd key must not lock everybody out."""
+    from cryptography.exceptions import UnsupportedAlgorithm  # cold start, as above
+    from jwt import PyJWTError
+
     keys = {}
     for kid, material in listed.items() if isinstance(listed, dict) else ():
         try:
             keys[kid] = parse(material)
-        except (jwt.PyJWTError, ValueError, TypeError, UnsupportedAlgorithm):
+        except (PyJWTError, ValueError, TypeError, UnsupportedAlgorithm):
             _log.warning("signing key not readable", extra={"kid": kid[:64]})
     if not keys:
         raise VendorUnavailable("Google sign-in sent no readable keys. Please try again soon.")
@@ -165,15 +165,21 @@ def _all_of(listed: Any, parse: Callable[[Any], SigningKey]) -> Mapping[str, Sig
 
 
 def _from_certificate(pem: Any) -> SigningKey:
+    from cryptography import x509  # cold start, as above
+
     certificate = x509.load_pem_x509_certificate(str(pem).encode())
     return SigningKey(_strong(certificate.public_key()), certificate.not_valid_after_utc)
 
 
 def _from_jwk(jwk: Any) -> SigningKey:
-    return SigningKey(_strong(jwt.PyJWK(jwk, algorithm="RS256").key))
+    from jwt import PyJWK  # cold start, as above
+
+    return SigningKey(_strong(PyJWK(jwk, algorithm="RS256").key))
 
 
 def _strong(key: Any) -> RSAPublicKey:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey  # cold start, as above
+
     if not isinstance(key, RSAPublicKey) or key.key_size < _MIN_BITS:
         raise ValueError("not an RSA public key of 2048 bits or more")
     return key

@@ -62,6 +62,14 @@ _LIGHT = frozenset(
     )
 )
 _TYPED = frozenset(vocabulary("ticker currency amount code url email phone coordinates"))
+# "search my mail for …", "any notes about …": a search of what is the user's own, and for what.
+_SEEKS = re.compile(
+    r"\W*(?:(?:please|can you|could you|i (?:want|need)(?: you)? to)\W+)*"
+    r"(?:search|find|look|go|check|get|show|pull up|any|(?:is|are) there|do i have|did i get|"
+    r"have i got)\b(?P<where>.+?)"
+    r"\b(?:for|about|regarding|concerning|mentioning|containing|on|with)\s+(?P<what>\w.*)",
+    re.IGNORECASE,
+)
 _HOW_TO = re.compile(r"\A\W*how (?:do|can|should|would|to) (?:i|you|we|one)\b", re.IGNORECASE)
 _PERSONAL = re.compile(r"\b(?:you|your|yourself|i|my|me(?! about)|we|our)\b", re.IGNORECASE)
 _SEPARATOR = re.compile(
@@ -99,6 +107,7 @@ class _Choice:
     filled: Filled
     fit: float
     score: float
+    vague: bool = False  # what to look for is only the tool's own words
 
 
 @dataclass
@@ -188,6 +197,8 @@ class Planner:
     def _search(self, clause: str, session: _Session) -> _Choice | None:
         if beyond(clause):
             return None
+        if sought := self._sought(clause, session):
+            return sought
         found = extract(clause, session.now)
         ranked = self._ranker.rank_tools(clause, among=session.tools.keys())
         choices = [
@@ -195,14 +206,21 @@ class Planner:
             for n, s in ranked[:12]
             if s
         ]
-        meant = [c for c in choices if c.score >= FLOOR and self._meant(c, clause)]
+        meant = [
+            c
+            for c in choices
+            if c.score >= FLOOR and self._meant(c, clause) and self._worth(c, choices)
+        ]
         best = max(meant, key=lambda choice: choice.fit, default=None)
+        if best and best.vague and (listing := self._listing(best, session)):
+            return listing
         if best and self._lacking(best):
             least = _READY * best.score
-            ready = (c for c in meant if not self._lacking(c) and c.score >= least)
+            # Nothing acts in the place of what only reads.
+            reads = self._reads(best)
+            able = (c for c in meant if not self._lacking(c) and self._reads(c) == reads)
+            ready = (c for c in able if c.score >= least)
             best = max(ready, key=lambda choice: choice.fit, default=best)
-        if best and not self._worth(best, choices):
-            best = None
         if not _ASKS.match(clause) or _PERSONAL.search(_HOW_TO.sub("", clause)):
             return best
         answering = (
@@ -219,6 +237,60 @@ class Planner:
         nearly = not best.filled.used and answer.fit >= _ANSWERING * best.fit
         return answer if nearly and informs else best
 
+    def _sought(self, clause: str, session: _Session) -> _Choice | None:
+        """Return the search of the user's own things that the clause says in so many words."""
+        said = _SEEKS.match(clause)
+        if said is None:
+            return None
+        score = {ranked.slug: ranked.score for ranked in self._ranker.rank(said["where"])}
+        able = [
+            (spec, topic)
+            for spec in session.tools.values()
+            if spec.name.startswith(("search", "find")) and (topic := self._owned(spec))
+        ]
+        if not able or "'s " in said["where"]:
+            return None
+        best, spec, topic = max(
+            (
+                (score[self._registry.tool(spec.name).connector], spec, topic)
+                for spec, topic in able
+            ),
+            key=lambda each: each[0],
+        )
+        if best < FLOOR or best < max(score.values()):
+            return None
+
+        def knows(word: str) -> bool:
+            return self._ranker.knows(spec.name, word)
+
+        what = arguments.topic(said["what"], [], knows) or said["what"].strip(" ?!.")
+        about = f"{arguments.leftover(said['where'], [], knows)} {what}".strip()
+        filled = arguments.fill(spec, clause, [], today=session.now.date(), knows=knows)
+        filled.arguments[topic], filled.missing = about, []
+        return _Choice(spec, filled, best, best)
+
+    def _owned(self, spec: ToolSpec) -> str:
+        """Return the parameter for what to look for, where a tool searches a linked account."""
+        tool = self._registry.tool(spec.name)
+        if tool.risk != "read" or not self._registry.entry_of(tool).connector.account:
+            return ""
+        needed = [p for p in arguments.parameters(spec) if p.required]
+        return needed[0].name if [p.kind for p in needed] == ["topic"] else ""
+
+    def _listing(self, choice: _Choice, session: _Session) -> _Choice | None:
+        """Return the list of a linked account for a search of it that names nothing."""
+        if not self._owned(choice.spec):
+            return None
+        slug = self._slug(choice)
+        for spec in session.tools.values():
+            tool = self._registry.tool(spec.name)
+            if tool.connector == slug and tool.risk == "read" and not any(
+                p.required for p in arguments.parameters(spec)
+            ):  # fmt: skip
+                return _Choice(spec, self._filled(spec, "", (), session.now.date()),
+                               choice.fit, choice.score)  # fmt: skip
+        return None
+
     def _meant(self, choice: _Choice, clause: str) -> bool:
         """True where the clause speaks of what the tool is for, and of a change if it asks one."""
         tool = self._registry.tool(choice.spec.name)
@@ -232,6 +304,9 @@ class Planner:
         if not _telling(arguments.without(clause, days)):
             return True  # "what do I have on Friday" has only everyday words to go by
         return any(self._ranker.knows(choice.spec.name, w.lower()) for w in _telling(clause))
+
+    def _reads(self, choice: _Choice) -> bool:
+        return self._registry.tool(choice.spec.name).risk == "read"
 
     def _lacking(self, choice: _Choice) -> list[str]:
         """Return the keys without which none of the tool's providers works."""
@@ -259,17 +334,10 @@ class Planner:
     def _weigh(
         self, spec: ToolSpec, score: float, clause: str, found: Sequence[Found], today: dt.date
     ) -> _Choice:
-        filled = arguments.fill(
-            spec,
-            clause,
-            found,
-            today=today,
-            knows=lambda word: self._ranker.knows(spec.name, word),
-            acts=self._registry.tool(spec.name).risk != "read",
-        )
+        filled = self._filled(spec, clause, found, today)
         # A title may well be in the service's own words: "add buy milk to my tasks".
-        reads = self._registry.tool(spec.name).risk == "read"
-        fit = score * (0.75 if reads and self._vague(spec, filled) else 1)
+        vague = self._registry.tool(spec.name).risk == "read" and self._vague(spec, filled)
+        fit = score * (0.75 if vague else 1)
         for missing in filled.missing:
             fit *= 0.35 if missing.kind in arguments.UNASKABLE else 0.8
         # A tool that has no use for a date that was given is the wrong one of its connector.
@@ -278,19 +346,34 @@ class Planner:
             spans = {f.start for f in filled.used}
             fit += 0.3 * sum(f.start in spans for f in telling) / len(telling)
         if not any(p.kind in ("topic", "message") for p in arguments.parameters(spec)):
-            rest = _telling(arguments.without(clause, filled.used))
+            taken = {w.lower() for v in filled.arguments.values() for w in str(v).split()}
+            rest = set(_telling(arguments.without(clause, filled.used)))
+            rest = {word for word in rest if word.lower() not in taken}
             # What the sentence names and the tool neither takes nor knows speaks against it.
             lost = [word for word in rest if not self._ranker.knows(spec.name, word.lower())]
             fit -= min(0.2, 0.06 * len(lost))
         if _ASKS.match(clause) and spec.name.startswith(("search", "find")):
             fit -= 0.08  # a question wants the thing itself rather than a list of where it may be
-        return _Choice(spec, filled, fit, score)
+        return _Choice(spec, filled, fit, score, vague)
+
+    def _filled(
+        self, spec: ToolSpec, clause: str, found: Sequence[Found], today: dt.date
+    ) -> Filled:
+        return arguments.fill(
+            spec,
+            clause,
+            found,
+            today=today,
+            knows=lambda word: self._ranker.knows(spec.name, word),
+            acts=self._registry.tool(spec.name).risk != "read",
+        )
 
     def _vague(self, spec: ToolSpec, filled: Filled) -> bool:
         """True where what to look for is only the tool's own words: "the stock price"."""
         topics = [filled.arguments[p.name] for p in arguments.parameters(spec) if p.kind == "topic"]
         return any(
-            isinstance(t, str) and all(self._ranker.knows(spec.name, w) for w in t.split())
+            isinstance(t, str)
+            and all(w.lower() in STOP or self._ranker.knows(spec.name, w) for w in t.split())
             for t in topics
         )
 

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from common import documents
 from common.documents import Clock, Data
-from common.errors import NotFound
+from common.errors import Conflict, NotFound
 from common.oauth.flow import Profile, Scopes, Tokens
 from common.store import Delete, Put, Query, Snapshot, Store, Transaction, Update
 from common.vault import Sealer, Vault
@@ -146,21 +146,20 @@ class LinkedAccounts:
         Raises NotFound where it was unlinked meanwhile.
         """
         path, sealer = _path(uid, account_id), await self._vault.open(uid)
-
-        async def take(transaction: Transaction) -> Claim:
-            found = await transaction.get(path)
-            if found is None:
-                raise NotFound("No such account is connected.")
-            held, lease = _read(found, sealer), found.data.get("lease")
-            now = self._clock()
-            busy = lease is not None and lease["until"] > now
-            if busy or held.account.status != "ok" or fresh(held.tokens):
-                return Claim(held, mine=False)
-            until = now + dt.timedelta(seconds=LEASE_S)
-            transaction.write(Update(path, {"lease": {"owner": owner, "until": until}}))
-            return Claim(held, mine=True)
-
-        return await self._store.transact(take)
+        # No transaction: those who wait would lock the document against who refreshes it.
+        found = await self._store.get(path)
+        if found is None:
+            raise NotFound("No such account is connected.")
+        held, lease, now = _read(found, sealer), found.data.get("lease"), self._clock()
+        busy = lease is not None and lease["until"] > now
+        if busy or held.account.status != "ok" or fresh(held.tokens):
+            return Claim(held, mine=False)
+        taken = {"owner": owner, "until": now + dt.timedelta(seconds=LEASE_S)}
+        try:
+            await self._store.commit(Update(path, {"lease": taken}, if_version=found.version))
+        except Conflict:  # somebody else was first
+            return Claim(held, mine=False)
+        return Claim(held, mine=True)
 
     async def renewed(self, uid: str, before: Held, tokens: Tokens) -> Held:
         """Keep what a refresh brought, unless newer tokens are kept by now; return those kept."""

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from common.egress import Egress, Policy
 from common.errors import NotAllowed, NotFound
 from common.oauth.flow import Client, Provider, Request
 from common.oauth.providers import PROVIDERS
+
+if TYPE_CHECKING:  # cold start: the client behind it imports aiohttp
+    from common.egress import Egress
 
 # Answers of the token endpoint that say why; 429 and 5xx are mapped by egress.
 _READ = (400, 401, 403, 404, 410, 422)
 
 
 class Endpoints:
-    """The providers, and how they are reached; `timeout_s` is for one request with its retries."""
+    """The providers, and how they are reached: through `egress()`, asked when first needed.
+
+    `timeout_s` is for one request with its retries.
+    """
 
     def __init__(
         self,
-        egress: Egress,
+        egress: Callable[[], Egress],
         secret: Callable[[str], str | None],
         *,
         timeout_s: float = 8.0,
@@ -51,11 +56,13 @@ class Endpoints:
 
         Raises RateLimited and VendorUnavailable.
         """
+        from common.egress import Policy  # cold start, as above
+
         policy = Policy(
             name=f"{provider.name} sign-in", hosts=provider.hosts, timeout_s=self._timeout_s,
             max_bytes=200_000,
         )  # fmt: skip
-        reply = await self._egress.client(policy).request(
+        reply = await self._egress().client(policy).request(
             request.method, request.url, headers=request.headers, form=request.form,
             json=request.json, idempotent=request.idempotent, expect=_READ,
         )  # fmt: skip

@@ -92,16 +92,18 @@ class Provider:
         return held.issuperset(wanted)
 
     def feature_of(self, wanted: Collection[str]) -> str:
-        """Return the narrowest feature that gives these scopes, "" where none does."""
+        """Return the narrowest feature that gives these scopes, else those they hold, by commas."""
         fitting = [n for n, s in self.features.items() if wanted and self.covers(s, wanted)]
-        return min(fitting, key=lambda name: len(self.features[name]), default="")
+        held = ",".join(n for n, s in self.features.items() if self.covers(wanted, s))
+        return min(fitting, key=lambda name: len(self.features[name]), default=held)
 
     def login_path(self, wanted: Collection[str] = ()) -> str:
         """Return the path at which a user links an account for these scopes."""
         feature = self.feature_of(wanted)
         query = {} if self.login else {"provider": self.slug}
         query |= {"feature": feature} if feature else {}
-        return (self.login or "/oauth_google/login") + (f"?{urlencode(query)}" if query else "")
+        asked = f"?{urlencode(query, safe=',')}" if query else ""
+        return (self.login or "/oauth_google/login") + asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,9 @@ Within a process callers for one account share one refresh; between processes a 
 account's document decides who makes it, and the others wait for its result. Tokens are renewed
 EARLY_S before they end, which also covers clocks that differ. A rotated refresh token is stored
 before anybody sees the access token that came with it.
+
+A vendor may refuse a token before its time. Whoever was refused says so (`renewed`): the token is
+renewed once for all, and where the new one is refused too, the account must be linked again.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import secrets
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar
 
@@ -22,7 +27,6 @@ from common.errors import (
     NotFound,
     OdaiError,
     RateLimited,
-    ReauthRequired,
     VendorRejected,
     VendorUnavailable,
 )
@@ -31,12 +35,14 @@ from common.oauth import flow
 from common.oauth.accounts import LEASE_S, Claim, Held, LinkedAccounts
 from common.oauth.endpoints import Endpoints
 from common.oauth.flow import Provider, Refused, Scopes, Tokens
+from common.oauth.needed import AccountExpired, AccountNeeded
 
 T = TypeVar("T")
 
 EARLY_S: Final = 120
 _POLL_S: Final = 0.1
 _STORE_ATTEMPTS: Final = 3
+_REMEMBERED: Final = 2000  # tokens whose account is known, should a vendor refuse them
 _log = get_logger(__name__)
 
 
@@ -80,6 +86,7 @@ class Keeper:
         self._home = home
         self._sleep = sleep
         self._running: dict[Hashable, asyncio.Task[Any]] = {}
+        self._given: OrderedDict[str, tuple[str, Provider, str]] = OrderedDict()
 
     def of(self, uid: str) -> UserAccounts:
         """Return the port through which the tools of `uid` get tokens."""
@@ -105,48 +112,108 @@ class Keeper:
         good = [held for held in able if held.account.status == "ok"]
         if not good:
             raise self._unlinked(provider, scopes, linked=bool(linked), dead=bool(able))
-        if self._fresh(good[0].tokens):
-            return good[0].tokens.access
-        key = ("refresh", uid, good[0].account.id)
-        return await self._shared(key, lambda: self._refresh(uid, provider, good[0].account.id))
+        account_id, tokens = good[0].account.id, good[0].tokens
+        if self._fresh(tokens):
+            return self._noted(tokens.access, uid, provider, account_id)
+        key = ("refresh", uid, account_id)
+        token = await self._shared(key, lambda: self._refresh(uid, provider, account_id))
+        return self._noted(token, uid, provider, account_id)
+
+    async def renewed(self, refused: str) -> str | None:
+        """Return a token to use instead of one that its vendor refused; None for a foreign one.
+
+        Raises what `token` does; AccountExpired where the provider gives no other.
+        """
+        if (known := self._given.get(refused)) is None:
+            return None
+        uid, provider, account_id = known
+        key = ("renew", uid, account_id, refused)
+        token = await self._shared(
+            key, lambda: self._refresh(uid, provider, account_id, refused=refused)
+        )
+        return self._noted(token, uid, provider, account_id)
+
+    async def give_up(self, refused: str) -> None:
+        """Mark the account whose renewed token was refused as well, and raise AccountExpired."""
+        if (known := self._given.pop(refused, None)) is None:
+            return
+        uid, provider, account_id = known
+        try:
+            held = await self._accounts.get(uid, account_id)
+        except NotFound as err:
+            raise self._unlinked(provider, (), linked=False, dead=False) from err
+        if held.tokens.access == refused:
+            row = await self._trail.begin(
+                uid, f"{provider.slug} refused", details=account_id, by="keeper"
+            )
+            marked = await self._accounts.refused(uid, held)
+            await self._trail.complete(row, AccountExpired.code if marked else "done")
+        raise self._unlinked(provider, held.account.scopes, linked=True, dead=True)
+
+    def _noted(self, token: str, uid: str, provider: Provider, account_id: str) -> str:
+        """Remember whose token this is, in case it is refused."""
+        self._given[token] = uid, provider, account_id
+        self._given.move_to_end(token)
+        if len(self._given) > _REMEMBERED:
+            self._given.popitem(last=False)
+        return token
 
     def _unlinked(
         self, provider: Provider, scopes: Scopes, *, linked: bool, dead: bool
     ) -> OdaiError:
         self._endpoints.client(provider)  # without keys there is nothing to open: says what to set
-        name, where = provider.name, f"{self._home}{provider.login_path(scopes)}"
+        name, path = provider.name, provider.login_path(scopes)
+        where = f"{self._home}{path}"
         if dead:
-            return ReauthRequired(
-                f"Your {name} account no longer lets us in. Connect it again at {where}"
-            )
-        if linked:
-            return NotAllowed(
-                f"Your {name} account is connected without permission for this. Allow it at {where}"
-            )
-        return NotAllowed(f"No {name} account is connected. Connect one at {where}")
+            message = f"Your {name} account no longer lets us in. Connect it again at {where}"
+            return AccountExpired(message, provider=provider, path=path)
+        message = (
+            f"Your {name} account is connected without permission for this. Allow it at {where}"
+            if linked
+            else f"No {name} account is connected. Connect one at {where}"
+        )
+        return AccountNeeded(message, provider=provider, path=path)
 
-    async def _refresh(self, uid: str, provider: Provider, account_id: str) -> str:
-        """Renew an account's tokens, or wait until whoever holds the lease has."""
+    async def _refresh(
+        self, uid: str, provider: Provider, account_id: str, *, refused: str = ""
+    ) -> str:
+        """Renew an account's tokens, or wait until whoever holds the lease has.
+
+        The token `refused` is no longer good, whatever its time says.
+        """
         owner = secrets.token_hex(8)
+
+        def fresh(tokens: Tokens) -> bool:
+            return self._fresh(tokens) and tokens.access != refused
+
         for _ in range(round((LEASE_S + 2) / _POLL_S)):
-            claim = await self._claim(uid, provider, account_id, owner)
-            tokens = claim.held.tokens
+            claim = await self._claim(uid, provider, account_id, owner, fresh)
+            held, tokens = claim.held, claim.held.tokens
             if claim.mine:
-                return await self._renew(uid, provider, claim.held, owner)
-            if claim.held.account.status != "ok":
-                raise self._unlinked(provider, (), linked=True, dead=True)
-            if self._fresh(tokens) or self._valid(tokens):
+                return await self._renew(uid, provider, held, owner, refused)
+            if held.account.status != "ok":
+                raise self._unlinked(provider, held.account.scopes, linked=True, dead=True)
+            if self._valid(tokens) and tokens.access != refused:
                 return tokens.access
             await self._sleep(_POLL_S)
         raise VendorUnavailable(f"{provider.name}'s sign-in is being renewed. Try again.")
 
-    async def _claim(self, uid: str, provider: Provider, account_id: str, owner: str) -> Claim:
+    async def _claim(
+        self,
+        uid: str,
+        provider: Provider,
+        account_id: str,
+        owner: str,
+        fresh: Callable[[Tokens], bool],
+    ) -> Claim:
         try:
-            return await self._accounts.claim(uid, account_id, owner=owner, fresh=self._fresh)
+            return await self._accounts.claim(uid, account_id, owner=owner, fresh=fresh)
         except NotFound as err:
             raise self._unlinked(provider, (), linked=False, dead=False) from err
 
-    async def _renew(self, uid: str, provider: Provider, held: Held, owner: str) -> str:
+    async def _renew(
+        self, uid: str, provider: Provider, held: Held, owner: str, refused: str
+    ) -> str:
         row = await self._trail.begin(
             uid, f"refresh {provider.slug}", details=held.account.id, by="keeper"
         )
@@ -157,8 +224,10 @@ class Keeper:
             return token
         except OdaiError as err:
             status = err.code
-            await self._accounts.release(uid, held.account.id, owner=owner)
-            if isinstance(err, VendorUnavailable | RateLimited) and self._valid(held.tokens):
+            with suppress(OdaiError):  # the lease ends by itself: what went wrong is the news
+                await self._accounts.release(uid, held.account.id, owner=owner)
+            usable = self._valid(held.tokens) and held.tokens.access != refused
+            if isinstance(err, VendorUnavailable | RateLimited) and usable:
                 return held.tokens.access
             raise
         finally:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from common.documents import Clock
 from common.errors import InvalidInput, NotAllowed, NotFound, OdaiError, VendorRejected
+from common.identity.members import Members
 from common.log import get_logger
 from common.oauth import flow
 from common.oauth.accounts import Account, LinkedAccounts, account_id_of
@@ -20,6 +21,7 @@ from common.oauth.endpoints import Endpoints
 from common.oauth.flow import Failed, Profile, Provider, Refused, Tokens
 from common.oauth.states import Cookie, Pending, States, redirect_target
 
+GONE = "user_deleted"
 _log = get_logger(__name__)
 _REFUSALS = {
     "grant": ("code_refused", "The sign-in was used already or took too long. Start again."),
@@ -54,7 +56,7 @@ class Finished:
 
 
 class Links:
-    """Starts and finishes flows.
+    """Starts and finishes flows, for users who are still there when they finish.
 
     `home` is our own address, `origins` where else a flow may end; `browser_map` sends a provider's
     host elsewhere, as `egress` does for our own calls.
@@ -65,6 +67,7 @@ class Links:
         states: States,
         accounts: LinkedAccounts,
         endpoints: Endpoints,
+        members: Members,
         *,
         clock: Clock,
         home: str,
@@ -74,6 +77,7 @@ class Links:
         self._states = states
         self._accounts = accounts
         self._endpoints = endpoints
+        self._members = members
         self._clock = clock
         self._home = home
         self._origins = origins
@@ -172,6 +176,10 @@ class Links:
     async def _linked(
         self, provider: Provider, pending: Pending, query: Mapping[str, str]
     ) -> Account | Failed:
+        # The consent page may have been open while its user left: nothing may be kept for them.
+        if (await self._members.member(pending.uid)).standing not in ("new", "member"):
+            return Failed(GONE, "This account was deleted. Sign up with another one.",
+                          pending.uid)  # fmt: skip
         if error := query.get("error"):
             return _declined(provider, pending.uid, error)
         code = query.get("code", "")

@@ -51,14 +51,14 @@ class Mutated(Conflict):
 
 
 class PlaidApi:
-    """Calls Plaid with the operator's keys, read from `secret` when first needed.
+    """Calls Plaid through `egress()` with the operator's keys, both asked when first needed.
 
     Raises, besides what the outbound client does: ReauthRequired (the user must sign in at the
     bank again), NotFound (the link is gone), InvalidInput (a Link token used before or expired),
     Misconfigured (the operator's keys), Mutated.
     """
 
-    def __init__(self, egress: Egress, secret: Callable[[str], str | None]) -> None:
+    def __init__(self, egress: Callable[[], Egress], secret: Callable[[str], str | None]) -> None:
         self._egress = egress
         self._secret = secret
 
@@ -137,7 +137,7 @@ class PlaidApi:
     def _client(self) -> Client:
         from common.egress import Policy  # cold start, as above
 
-        return self._egress.client(Policy(name="Plaid", hosts=HOSTS, concurrency=16))
+        return self._egress().client(Policy(name="Plaid", hosts=HOSTS, concurrency=16))
 
     def _needed(self, name: str) -> str:
         if value := self._secret(name):

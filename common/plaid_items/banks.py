@@ -23,7 +23,6 @@ from common.documents import Clock, Data
 from common.errors import (
     Conflict,
     InvalidInput,
-    NotAllowed,
     NotFound,
     OdaiError,
     ReauthRequired,
@@ -32,6 +31,7 @@ from common.identity.blind import BlindIndex
 from common.log import get_logger
 from common.plaid_items.api import PlaidApi
 from common.plaid_items.ledger import Ledger
+from common.plaid_items.needed import BankExpired, BankNeeded
 from common.store import Create, Delete, Put, Query, Snapshot, Store, Update
 from common.vault import Sealer, Vault
 
@@ -93,11 +93,14 @@ class Banks:
         """Return one user's banks."""
         return UserBanks(self, uid)
 
-    async def link(self, uid: str, *, repair: str = "", hosted: bool = False) -> Link:
+    async def link(
+        self, uid: str, *, repair: str = "", hosted: bool = False, back: str = ""
+    ) -> Link:
         """Begin consent to a new bank, or to mend the link `repair`.
 
-        `hosted`: a page of Plaid's own, for those who have no client of ours at hand. Raises
-        NotFound where there is no such link, and what PlaidApi does.
+        `hosted`: a page of Plaid's own, for those who have no client of ours at hand; it leads
+        `back` to an https address in the end. Raises NotFound where there is no such link, and
+        what PlaidApi does.
         """
         body: Data = {
             "client_name": self._name, "language": "en", "country_codes": ["US"],
@@ -112,6 +115,8 @@ class Banks:
             body["transactions"] = {"days_requested": _HISTORY_DAYS}
         if hosted:
             body["hosted_link"] = {"url_lifetime_seconds": _HOSTED_S if not repair else 1800}
+            if back.startswith("https://"):
+                body["hosted_link"]["completion_redirect_uri"] = back
         elif self._redirect_uri:
             body["redirect_uri"] = self._redirect_uri
         answer = await self.api.create_link_token(body)
@@ -173,6 +178,13 @@ class Banks:
         if failure:
             raise failure
 
+    async def session_owner(self, event: Mapping[str, Any]) -> str:
+        """Return whose hosted consent page a webhook says was used; "" for every other event."""
+        if (event.get("webhook_type"), event.get("webhook_code")) != ("LINK", "SESSION_FINISHED"):
+            return ""
+        session = await self._session(event)
+        return str(session.data["uid"]) if session else ""
+
     async def heard(self, event: Mapping[str, Any]) -> str:
         """Act on a verified webhook; return "done", "ignored" or "unknown_item"."""
         kind, code = event.get("webhook_type"), event.get("webhook_code")
@@ -233,10 +245,10 @@ class Banks:
         """Await `work`, noting when the bank wants its user to sign in again."""
         try:
             return await work
-        except ReauthRequired:
+        except ReauthRequired as err:
             if bank.status != "login_required":
                 await self._note(_bank_path(uid, bank.id), {"status": "login_required"})
-            raise
+            raise BankExpired(str(err), bank.id) from err
 
     # --- what webhooks do -------------------------------------------------------------------
 
@@ -278,9 +290,8 @@ class Banks:
         await self._note(path, {"details": details})
 
     async def _finish_session(self, event: Mapping[str, Any]) -> str:
-        token = event.get("link_token")
-        session = await self._store.get(_session_path(token)) if isinstance(token, str) else None
-        if session is None or session.data["expires_at"] <= self._clock():
+        session = await self._session(event)
+        if session is None:
             return "unknown_item"
         for public_token in event.get("public_tokens") or ():
             try:
@@ -289,6 +300,11 @@ class Banks:
                 continue
         await self._store.commit(Delete(session.path))
         return "done"
+
+    async def _session(self, event: Mapping[str, Any]) -> Snapshot | None:
+        token = event.get("link_token")
+        session = await self._store.get(_session_path(token)) if isinstance(token, str) else None
+        return session if session and session.data["expires_at"] > self._clock() else None
 
     # --- storage ----------------------------------------------------------------------------
 
@@ -407,7 +423,7 @@ class UserBanks:
     ) -> tuple[list[Data], dict[str, str]]:
         banks = await self._banks.listed(self._uid)
         if not banks:
-            raise NotAllowed("No bank is connected. Connect one with Plaid, then ask again.")
+            raise BankNeeded("No bank is connected. Connect one with Plaid, then ask again.")
         answers = await asyncio.gather(*(read(bank) for bank in banks), return_exceptions=True)
         rows: list[Data] = []
         unread: dict[str, str] = {}

@@ -11,6 +11,8 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from common.tracing import carried
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -19,14 +21,14 @@ class Task:
     `queue` names a queue, `path` the function's path ("/connector_worker"), `body` its JSON bytes.
     `name` ([A-Za-z0-9_-], at most 500) dedupes: a used name is refused while its task is pending
     and for a while after (about a day). `schedule_at` is aware; at most 30 days ahead.
-    `deadline_s` bounds one attempt, 15 to 1800.
+    `deadline_s` bounds one attempt, 15 to 1800. `headers` by default take the present trace along.
     """
 
     queue: str
     path: str
     body: bytes
     name: str | None = None
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=carried)
     schedule_at: dt.datetime | None = None
     deadline_s: float = 600.0
 

@@ -8,7 +8,7 @@ runs tools stays light.
 from __future__ import annotations
 
 from common.tools.context import Accounts, Banks, Location, ToolContext
-from common.tools.declare import Connector, Risk, Source, Tool, ToolResult, tool
+from common.tools.declare import Connector, Risk, Source, Tool, ToolResult, tool, words
 from common.tools.registry import Entry, Registry
 from common.tools.run import Asker, Outcome, ToolRunner, run_tool
 
@@ -29,4 +29,5 @@ __all__ = [
     "ToolRunner",
     "run_tool",
     "tool",
+    "words",
 ]

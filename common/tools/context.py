@@ -52,6 +52,91 @@ class Banks(Protocol):
         ...
 
 
+class Memories(Protocol):
+    """What one user asked to be remembered (`common.assistant.memories`)."""
+
+    async def remember(self, text: str, *, key: str) -> dict[str, Any]:
+        """Remember a sentence, once for each `key`; InvalidInput where there is too much."""
+        ...
+
+    async def forget(self, about: str) -> list[dict[str, Any]]:
+        """Forget the one memory meant and return it, or return the several that may be meant."""
+        ...
+
+    async def listed(self) -> list[dict[str, Any]]:
+        """Return `{id, text, …}` of all, the latest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    """When something is to happen, on the user's wall clock.
+
+    `every` is once, day, week, month or year; `date` (ISO) the first day, "" for the next fitting
+    one; `time` is HH:MM; `days` are weekdays of "week", Monday 0. `sms` asks for a text as well.
+    """
+
+    every: str
+    time: str
+    date: str = ""
+    days: tuple[int, ...] = ()
+    sms: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A value to watch: `field` (dotted) of what `tool` finds for `arguments` (JSON text).
+
+    `operator` is passes, above, below or equals. A `symbol` or a `tracking_code` stand for the
+    first three: the tool that knows its price, or where the parcel is, is found.
+    """
+
+    operator: str
+    value: str
+    tool: str = ""
+    arguments: str = "{}"
+    field: str = ""
+    symbol: str = ""
+    tracking_code: str = ""
+    sms: bool = False
+
+
+class Schedules(Protocol):
+    """What one user has happen later (`common.assistant.scheduling`).
+
+    Each returns `{id, kind, status, text, when, next_at, …}` of what it made or changed. Raises
+    InvalidInput for a time that has passed, NotFound where nothing or several fit.
+    """
+
+    async def remind(self, text: str, when: When, *, key: str) -> dict[str, Any]:
+        """Have `text` told then, once for each `key`."""
+        ...
+
+    async def brief(self, text: str, when: When, *, key: str) -> dict[str, Any]:
+        """Have `text` asked then, as the user's own prompt, and answered."""
+        ...
+
+    async def watch(self, text: str, watched: Watched, *, key: str) -> dict[str, Any]:
+        """Have the user told when the value is as wished; `now` in the answer is what it is."""
+        ...
+
+    async def listed(self) -> list[dict[str, Any]]:
+        """Return all, the next to come first."""
+        ...
+
+    async def pause(self, about: str) -> dict[str, Any]:
+        """Let the one that is meant rest."""
+        ...
+
+    async def resume(self, about: str) -> dict[str, Any]:
+        """Let the one that is meant go on."""
+        ...
+
+    async def remove(self, about: str) -> dict[str, Any]:
+        """Delete the one that is meant."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """The device's own position in degrees, shared with consent."""
@@ -83,6 +168,22 @@ class ToolContext:
     provider: str = ""
     scopes: tuple[str, ...] = ()
     linked_banks: Banks | None = None
+    kept_memories: Memories | None = None
+    kept_schedules: Schedules | None = None
+
+    @property
+    def memories(self) -> Memories:
+        """What the user asked to be remembered; NotAllowed where this process keeps none."""
+        if self.kept_memories is None:
+            raise NotAllowed("Nothing can be remembered here.")
+        return self.kept_memories
+
+    @property
+    def schedules(self) -> Schedules:
+        """What the user has happen later; NotAllowed where this process keeps none."""
+        if self.kept_schedules is None:
+            raise NotAllowed("Nothing can be scheduled here.")
+        return self.kept_schedules
 
     @property
     def banks(self) -> Banks:

@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
+from common.egress import Quota
 from common.tools.schema import Parameters, parameters_of
 
 Risk: TypeAlias = Literal["read", "write", "money", "external"]
 Category: TypeAlias = Literal["finance", "travel", "productivity", "shopping", "information"]
 Auth: TypeAlias = Literal["none", "key", "google", "plaid", "oauth"]
 Handler: TypeAlias = Callable[..., Awaitable["ToolResult"]]
+
+
+def words(listed: str) -> tuple[str, ...]:
+    """Return the entries of a comma-separated list: a manifest has a hundred keywords."""
+    return tuple(entry.strip() for entry in listed.split(","))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +34,8 @@ class Connector:
     `server` is the setting with the address of the operator's own server, where there is no
     vendor; `personal` says that the key opens one person's own account (a broker's, say), so that
     only the operator's own user may use it in production; `public_web` lets the tools fetch pages
-    that users name, through the guard.
+    that users name, through the guard. `per_second` is the pace of one process, `quota` what the
+    vendor allows all of them together.
     """
 
     name: str
@@ -47,6 +54,7 @@ class Connector:
     capability: str = ""
     rank: int = 50
     per_second: float | None = None
+    quota: Quota | None = None
     concurrency: int = 8
     attribution: str = ""
     licence: str = ""

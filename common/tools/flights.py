@@ -16,7 +16,7 @@ from msgspec import Meta
 from common.errors import InvalidInput
 from common.tools.context import ToolContext
 from common.tools.declare import Source, ToolResult
-from common.tools.reading import calendar_date, shorten, spoken_date, text
+from common.tools.reading import calendar_date, records, shorten, spoken_date, text, values
 
 Travellers: TypeAlias = Annotated[int, Meta(ge=1, le=9)]
 Cabin: TypeAlias = Literal["economy", "premium_economy", "business", "first"]
@@ -105,6 +105,12 @@ def leg(
     )
 
 
+def segments(value: object) -> list[dict[str, Any]]:
+    """Return the flights of a way; none where one cannot be read, as a gap would hide a stop."""
+    found = records(value)
+    return found if len(found) == len(values(value)) else []
+
+
 def minutes(duration: object) -> int | None:
     """Read an ISO 8601 duration: "P1DT2H5M" is 1565."""
     match = re.fullmatch(
@@ -171,7 +177,8 @@ def _say(offer: Offer) -> str:
     way = "nonstop" if not stops else f"{stops} stop{'s' if stops > 1 else ''}"
     price = offer["price"]
     cents = 2 if price is not None and price % 1 else 0
-    cost = "price unknown" if price is None else f"{price:,.{cents}f} {offer['currency']}"
-    carrier = f"{first['airline']} {first['flight']}".strip()
-    times = f"{first['departs'][-5:]} to {last['arrives'][-5:]}"
+    cost = "price unknown" if price is None else f"{price:,.{cents}f} {offer['currency']}".strip()
+    carrier = f"{first['airline']} {first['flight']}".strip() or "an unnamed flight"
+    leaves, arrives = first["departs"][-5:], last["arrives"][-5:]
+    times = f"{leaves} to {arrives}" if leaves and arrives else "times unknown"
     return f"{carrier}, {times}, {way}, {cost}"

@@ -93,7 +93,11 @@ def hotel_result(
 
 def _say(hotel: Hotel) -> str:
     night, total = hotel["price_per_night"], hotel["price_total"]
-    cost = "no price" if night is None else f"{night:,.0f} {hotel['currency']} a night"
+    cost = (
+        "no price"
+        if night is None
+        else " ".join(filter(None, (f"{night:,.0f}", hotel["currency"], "a night")))
+    )
     if total is not None and total != night:
         cost += f" ({total:,.0f} in all)"
     rated = f", rated {hotel['rating']:g} of 5" if hotel["rating"] else ""

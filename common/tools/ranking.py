@@ -42,6 +42,7 @@ _TAKES = {
     "#zip": {"zip", "postal"},
     "#place": {"location", "city", "place"},
     "#question": {"query", "title", "topic"},
+    "#anything": {"query", "topic"},
     "#date": {"date"},
     "#time": {"time"},
 }
@@ -52,7 +53,7 @@ _WEIGHTS = {
     "keywords": 3.0,
     "examples": 2.0,
     "description": 2.0,
-    "tools": 1.5,
+    "tools": 2.4,
     "prose": 0.7,
     "arguments": 0.4,
     "peers": 0.8,
@@ -64,17 +65,20 @@ _COMMON = frozenset(
         stem,
         vocabulary(
             "year month week place number name people person thing work look money home right next "
-            "last first good best little any"
+            "last first good best little any anything something everything anyone someone put"
         ),
     )
 )
-_FAINT = 0.45
-_SATURATION = 1.2
-_LENGTH = 0.35
+_FAINT = 0.38
+_LENGTH = 0.25
 # Small registries must not inflate how rare a word looks: thresholds would shift with their size.
 _IMAGINED = 24
 _HALF = 6.0
 _ALIKE = 0.52
+# Whatever is asked, the web may know it: a little for those that look anything up.
+_ANYTHING = 0.8
+# A second service that gives the same answer makes room for one that gives another.
+_PEER = 0.5
 
 _MARK = re.compile(r"#[a-z]+|\^\S+ \S+|~\S+")
 _STOPS = re.compile(r"[.,;:!?()\n]")
@@ -104,7 +108,8 @@ class Ranker:
     @cached_property
     def _tools(self) -> _Index:
         tools, entry_of = self._registry.tools, self._registry.entry_of
-        return _Index({name: _tool_fields(tool, entry_of(tool)) for name, tool in tools.items()})
+        documents = {name: _tool_fields(tool, entry_of(tool)) for name, tool in tools.items()}
+        return _Index(documents, saturation=1.2)
 
     @cached_property
     def _names(self) -> dict[str, list[str]]:
@@ -119,11 +124,22 @@ class Ranker:
         """Make the index of connectors now; otherwise the first sentence waits for it."""
         _ = self._names, self._fuzzy
 
-    def rank(self, text: str, *, limit: int | None = None) -> list[Ranked]:
-        """Return every connector, best first; among equals by the manifests' `rank`."""
+    def rank(self, text: str, *, limit: int | None = None, varied: bool = True) -> list[Ranked]:
+        """Return every connector, best first; among equals by the manifests' `rank`.
+
+        Where `varied`, services that give the same answer as a better one stand back.
+        """
         scores = self._called(self._connectors.scores(self._query(text)), text)
         entries = self._registry.entries
-        ranked = [Ranked(slug, _squash(scores[slug])) for slug in entries]
+        order = sorted(entries, key=lambda slug: (-scores[slug], entries[slug].connector.rank))
+        seen: set[str] = set()
+        for slug in order:
+            same = entries[slug].connector.capability
+            if varied and same in seen:
+                scores[slug] *= _PEER
+            elif same:
+                seen.add(same)
+        ranked = [Ranked(slug, _squash(scores[slug])) for slug in order]
         ranked.sort(key=lambda r: (-r.score, entries[r.slug].connector.rank))
         return ranked[:limit]
 
@@ -132,8 +148,9 @@ class Ranker:
     ) -> list[tuple[str, float]]:
         """Return tool names with scores 0..1, best first; of `among` only, where that is given."""
         query = self._query(text)
-        tools = self._tools.scores(query)
         connectors = self._called(self._connectors.scores(query), text)
+        # Of one service's tools, the one that looks anything up is not the likelier one.
+        tools = self._tools.scores({**query, "#anything": 0.0})
         found = []
         for name, tool in self._registry.tools.items():
             if among is not None and name not in among:
@@ -181,6 +198,7 @@ class Ranker:
             if self._is_name(word):
                 query[word] = 2.5 * sure
         query[opening(text)] = 0.15
+        query["#anything"] = _ANYTHING
         for shape in features(text):
             query[shape] = 0.6 if shape in _VAGUE else 1.4
         for phrase in _phrases(text):
@@ -197,7 +215,7 @@ def ranker_of(registry: Registry) -> Ranker:
 class _Index:
     """Documents by word: each posting holds the document's finished weight for that word."""
 
-    def __init__(self, documents: Mapping[str, Fields]) -> None:
+    def __init__(self, documents: Mapping[str, Fields], *, saturation: float = 3.0) -> None:
         counted = {
             key: {
                 f: Counter(t for text in texts for t in _tokens(text))
@@ -217,7 +235,7 @@ class _Index:
                 for word, times in counter.items():
                     weights[word][key] += _WEIGHTS[field] * min(times, 3) / long
         self._postings = {
-            word: self._finish(found, len(counted)) for word, found in weights.items()
+            word: self._finish(found, len(counted), saturation) for word, found in weights.items()
         }
         # Chosen words are what people mistype; prose holds everything ("whether" for "wether").
         held = (fields.get(f, ()) for fields in counted.values() for f in _CHOSEN)
@@ -225,9 +243,9 @@ class _Index:
         self.words = frozenset(filter(_plain, weights))
 
     @staticmethod
-    def _finish(found: Mapping[str, float], size: int) -> dict[str, float]:
+    def _finish(found: Mapping[str, float], size: int, saturation: float) -> dict[str, float]:
         rare = math.log(1 + (size + _IMAGINED - len(found) + 0.5) / (len(found) + 0.5))
-        return {key: rare * w * (_SATURATION + 1) / (w + _SATURATION) for key, w in found.items()}
+        return {key: rare * w * (saturation + 1) / (w + saturation) for key, w in found.items()}
 
     def scores(self, query: Mapping[str, float]) -> dict[str, float]:
         total: dict[str, float] = defaultdict(float)
@@ -300,8 +318,8 @@ def _arguments(tool: Tool, entry: Entry) -> str:
     names = [name for name in tool.handler.__annotations__ if name not in ("ctx", "return")]
     words = {part for name in names for part in (name, *name.split("_"))}
     takes = [shape for shape, marks in _TAKES.items() if marks & words]
-    if entry.connector.category != "information" and "#question" in takes:
-        takes.remove("#question")  # only what informs answers questions about anything at all
+    if entry.connector.category != "information":  # only what informs does so about anything
+        takes = [shape for shape in takes if shape not in ("#question", "#anything")]
     section = (inspect.getdoc(tool.handler) or "").partition("\nArgs:")[2]
     return " ".join((*takes, *names, section))
 

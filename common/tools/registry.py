@@ -33,6 +33,7 @@ class Entry:
             hosts=c.hosts,
             server=(secret(c.server) or "") if c.server else "",
             per_second=c.per_second,
+            quota=c.quota,
             concurrency=c.concurrency,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,13 +23,24 @@ from common.errors import (
     VendorUnavailable,
 )
 from common.log import get_logger
-from common.tools.context import Accounts, Banks, Location, ToolContext, no_pages
-from common.tools.declare import Tool, ToolResult
+from common.tools.context import (
+    Accounts,
+    Banks,
+    FetchPublic,
+    Location,
+    Memories,
+    Schedules,
+    ToolContext,
+    no_pages,
+)
+from common.tools.declare import Source, Tool, ToolResult
 from common.tools.registry import Registry
+from common.tracing import operation
 
 log = get_logger(__name__)
 
 _PERSONAL = "This service holds the operator's own account, which others may not use."
+_LINK = re.compile(r"https://[\w-]+(\.[\w-]+)+(:\d{1,5})?([/?#][^\s<>\"]*)?")
 # Another provider would say the same, or the user must act first.
 _FINAL = (InvalidInput, NotFound, ReauthRequired)
 
@@ -75,6 +87,7 @@ class Asker(msgspec.Struct, frozen=True):
     """For whom a tool runs: the user, their IANA time zone, their device's place in degrees.
 
     `address` is the IP address they connect from, as our own edge saw it; "" where unknown.
+    `chat_id` is the chat they ask in, "" outside one.
     """
 
     uid: str
@@ -82,6 +95,7 @@ class Asker(msgspec.Struct, frozen=True):
     latitude: float | None = None
     longitude: float | None = None
     address: str = ""
+    chat_id: str = ""
 
     @property
     def location(self) -> Location | None:
@@ -104,6 +118,8 @@ class ToolRunner:
         accounts_for: Callable[[str], Accounts] | None = None,
         banks_for: Callable[[str], Banks] | None = None,
         is_owner: Callable[[str], bool] = lambda _: True,
+        memories_for: Callable[[str], Memories] | None = None,
+        schedules_for: Callable[[Asker], Schedules] | None = None,
     ) -> None:
         self.registry = registry
         self._egress = egress
@@ -112,6 +128,8 @@ class ToolRunner:
         self._accounts_for = accounts_for
         self._banks_for = banks_for
         self._is_owner = is_owner
+        self._memories_for = memories_for
+        self._schedules_for = schedules_for
 
     def providers(self, name: str) -> list[Tool]:
         """Return the providers of a tool that are set up, or its first one where none is."""
@@ -132,7 +150,9 @@ class ToolRunner:
             if self.registry.entry_of(tool).connector.personal and not self._is_owner(asker.uid):
                 outcome = Outcome(tool, 0, error=NotAllowed(_PERSONAL))
                 break
-            outcome = await run_tool(tool, arguments, self._context(tool, asker, key))
+            with operation("tool", f"{tool.connector}.{tool.name}") as measured:
+                outcome = await run_tool(tool, arguments, self._context(tool, asker, key))
+                measured.outcome = outcome.error.code if outcome.error else "ok"
             if outcome.ok or isinstance(outcome.error, _FINAL):
                 break
             # Acts are not offered elsewhere: the first provider may have done it all the same.
@@ -140,6 +160,11 @@ class ToolRunner:
                 break
         assert outcome is not None  # a known name has at least one provider
         return replace(outcome, service=self.registry.entry_of(outcome.tool).connector.name)
+
+    @property
+    def _pages(self) -> FetchPublic:
+        ignoring = self._secret("WEB_PAGES_IGNORE_ROBOTS") == "1"
+        return self._egress.fetch_public if ignoring else self._egress.read_page
 
     def _context(self, tool: Tool, asker: Asker, key: str) -> ToolContext:
         entry = self.registry.entry_of(tool)
@@ -151,12 +176,14 @@ class ToolRunner:
             timezone=asker.timezone,
             location=asker.location,
             address=asker.address,
-            fetch_public=self._egress.fetch_public if entry.connector.public_web else no_pages,
+            fetch_public=self._pages if entry.connector.public_web else no_pages,
             idempotency_key=key,
             accounts=self._accounts_for(asker.uid) if self._accounts_for else None,
             provider=entry.connector.account,
             scopes=entry.connector.scopes,
             linked_banks=self._banks_for(asker.uid) if self._banks_for else None,
+            kept_memories=self._memories_for(asker.uid) if self._memories_for else None,
+            kept_schedules=self._schedules_for(asker) if self._schedules_for else None,
         )
 
 
@@ -168,7 +195,8 @@ async def run_tool(tool: Tool, arguments: str | Mapping[str, Any], context: Tool
     try:
         keywords = tool.parameters.parse(arguments)
         async with asyncio.timeout(tool.timeout_s):
-            result = await tool.handler(context, **keywords)
+            found = await tool.handler(context, **keywords)
+            result = replace(found, sources=tuple(filter(_is_link, found.sources)))
     except VendorRejected as err:
         error = _relink() if err.vendor_status == 401 and context.provider else err
     except OdaiError as err:
@@ -180,6 +208,11 @@ async def run_tool(tool: Tool, arguments: str | Mapping[str, Any], context: Tool
         log.exception("tool failed", extra={"tool": tool.name})
         error = VendorUnavailable("The service answered in a way I do not understand.")
     return Outcome(tool, round((time.perf_counter() - started) * 1000), result, error)
+
+
+def _is_link(source: Source) -> bool:
+    """Tell whether a client may show the address as a link, whatever the vendor sent as one."""
+    return bool(_LINK.fullmatch(source.url))
 
 
 def _relink() -> ReauthRequired:

@@ -36,6 +36,16 @@ async def serpapi(
         raise RateLimited("This month's Google searches are used up. Try again next month.")
     if reply.status == 400:
         raise VendorRejected("Google did not accept this search. Change its terms.")
-    if problem or not record(body.get("search_metadata")):
+    if problem or not any(map(_ours, body)):
         raise VendorUnavailable("Google's page could not be read. Try again in a moment.")
     return body
+
+
+def priced_in(body: dict[str, Any], asked: str) -> str:
+    """Return the currency of the prices in an answer, which repeats what it was asked."""
+    return text(record(body.get("search_parameters")).get("currency")).upper()[:3] or asked
+
+
+def _ours(key: str) -> bool:
+    """Tell whether a key is one that an answer of any engine holds."""
+    return key.startswith("search_") or key.endswith(("_results", "_flights", "properties"))

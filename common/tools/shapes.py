@@ -193,7 +193,7 @@ _BUDGET = re.compile(
 _DAY = re.compile(
     r"\b(?:today|tonight|tomorrow|yesterday|weekend|week|(?:mon|tues|wednes|thurs|fri|satur|sun)day"
     r"|jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|june?|july?|aug(?:ust)?|sept?(?:ember)?"
-    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?|\d{4}-\d\d-\d\d)\b",
+    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?|\d{4}-\d\d-\d\d|\d{1,2}(?:st|nd|rd|th))\b",
     re.IGNORECASE,
 )
 _QUESTION = re.compile(
@@ -247,10 +247,30 @@ def features(text: str) -> list[str]:
     return [name for name, found in seen.items() if found]
 
 
+# Forms that no ending tells, with the word they are of.
+_FORMS = {
+    form: word
+    for word, forms in (
+        line.split("=")
+        for line in vocabulary(
+            "buy=bought sell=sold pay=paid spend=spent send=sent write=wrote,written say=said "
+            "fly=flew,flown hear=heard find=found make=made tell=told eat=ate,eaten "
+            "drive=drove,driven take=took,taken see=saw,seen go=went,gone get=gotten "
+            "ring=rang,rung sing=sang,sung speak=spoke,spoken win=won lose=lost meet=met "
+            "leave=left build=built read=reads hold=held keep=kept forget=forgot,forgotten "
+            "rise=rose,risen fall=fell,fallen grow=grew,grown draw=drew,drawn sleep=slept "
+            "person=people child=kids,children man=men woman=women foot=feet tooth=teeth"
+        )
+    )
+    for form in forms.split(",")
+}
+
+
 @lru_cache(maxsize=8192)
 def stem(word: str) -> str:
     """Return `word` without its commonest English endings; equal for most forms of one word."""
     word = word.lower().replace("’", "'").removesuffix("'s")
+    word = _FORMS.get(word, word)
     if len(word) < 4:
         return word
     if word.endswith("ies"):

@@ -19,7 +19,7 @@ from common.errors import InvalidInput, VendorRejected, VendorUnavailable
 from common.tools.context import ToolContext
 from common.tools.declare import Source, Tool, ToolResult, tool
 from common.tools.places import Place, Search, find_place, point
-from common.tools.reading import calendar_date, number, spoken_date
+from common.tools.reading import calendar_date, number, spoken_date, text
 
 # What the best vendor knows; a vendor's own bounds may be narrower.
 PAST_DAYS, DAYS_AHEAD = 92, 15
@@ -120,6 +120,30 @@ def speed(kmh: object, mph: object = None) -> Speed | None:
     """Return both units from km/h, or from both where the vendor gives both."""
     k, m = number(kmh), number(mph)
     return None if k is None else {"kmh": k, "mph": round(k / 1.609344, 1) if m is None else m}
+
+
+_KMH = {"mi/h": 1.609344, "mph": 1.609344, "mp/h": 1.609344, "m/s": 3.6, "kn": 1.852}
+
+
+def in_celsius(value: object, unit: object) -> float | None:
+    """Return degrees Celsius of a number in `unit` ("F", "°F"), which an answer may name."""
+    found = number(value)
+    if found is None or not text(unit).upper().endswith("F"):
+        return found
+    return round((found - 32) * 5 / 9, 1)
+
+
+def in_kmh(value: object, unit: object) -> float | None:
+    """Return km/h of a number in `unit` ("mp/h", "m/s", "kn"), which an answer may name."""
+    found, factor = number(value), _KMH.get(text(unit).lower())
+    return found if found is None or factor is None else round(found * factor, 1)
+
+
+def in_millimetres(value: object, unit: object) -> float | None:
+    """Return millimetres of a number in `unit` ("in", "inch"), which an answer may name."""
+    found = number(value)
+    inches = text(unit).lower() in ("in", "inch")
+    return found if found is None or not inches else round(found * 25.4, 1)
 
 
 def weather_tools(module: str, vendor: WeatherVendor) -> tuple[Tool, Tool, Tool, Tool, Tool]:

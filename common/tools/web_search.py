@@ -51,7 +51,7 @@ class SearchVendor:
 
 def hit(title: object, url: str, snippet: object, published: str = "") -> Hit | None:
     """Return a hit of plain text; None where there is no web address or no title."""
-    site = urlsplit(url).hostname or "" if url.startswith(("https://", "http://")) else ""
+    site = _site(url)
     name = shorten(plain(title), 160)
     if not site or not name or len(url) > 300:
         return None
@@ -62,6 +62,14 @@ def hit(title: object, url: str, snippet: object, published: str = "") -> Hit | 
         snippet=shorten(plain(snippet), 320),
         published=published,
     )
+
+
+def _site(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        return parts.hostname or "" if parts.scheme in ("https", "http") else ""
+    except ValueError:  # "http://[" is no address
+        return ""
 
 
 def web_search_tool(module: str, vendor: SearchVendor) -> Tool:

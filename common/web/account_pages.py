@@ -8,6 +8,7 @@
     POST   /tickets       a one-time ticket for a chat socket, as the container makes them
     GET    /export        a zip of all that is the user's
     DELETE /              {"confirm": true, "force"?}: deletes the user
+    GET    /update_integrations   the original's: writes `integrations/{slug}` anew; no sign-in
     POST   /waitlist, /email   an e-mail address, form or JSON; no sign-in
 
 A deletion revokes, shreds, removes and buries, in this order; where it broke off it goes on
@@ -28,10 +29,11 @@ from common.errors import Conflict, InvalidInput, NotAllowed, NotFound, OdaiErro
 from common.identity import Identity, Tickets
 from common.identity.members import TERMS, Member, Members
 from common.log import get_logger
-from common.store import Create, Delete, Store
+from common.oauth.providers import PROVIDERS
+from common.store import Create, Delete, Put, Query, Store, Write
 from common.web.audited import audited
 from common.web.belongings import Belongings, zipped
-from common.web.edge import json_body, text_field
+from common.web.edge import client_address, json_body, text_field
 from common.web.endpoint import EndpointServices, signed_in
 from common.web.routes import tail
 
@@ -43,7 +45,7 @@ if TYPE_CHECKING:  # cold start: what a request does not use is not loaded for i
     from common.oauth import LinkedAccounts
     from common.plaid_items import Banks
     from common.settings import Settings
-    from common.tools import Registry
+    from common.tools import Entry, Registry
     from common.vault import Vault
 
 log = get_logger(__name__)
@@ -123,6 +125,8 @@ def answer(request: Request, services: AccountServices) -> Response:
             return _set_pin(request, services)
         case "GET", "/integrations":
             return _integrations(_admitted(request, services), services)
+        case "GET", "/update_integrations":
+            return _update_integrations(services)
         case "POST", "/tickets":
             ticket = run(services.tickets.mint(_admitted(request, services), purpose="chat"))
             return jsonify(ticket=ticket, expires_in=60)
@@ -188,7 +192,11 @@ def _send_code(request: Request, services: AccountServices) -> Response:
     user = _own_account(request, services)
     number = text_field(json_body(request), "number", longest=40)
     limits, run = services.limits, services.loop.run
-    run(limits.spend("code from address", _address(request, services), most=10, seconds=_HOUR))
+    run(
+        limits.spend(
+            "code from address", client_address(request, services.settings), most=10, seconds=_HOUR
+        )
+    )
     run(services.phones.start(user.uid, number))
     return jsonify(ok=True, expires_in=600)
 
@@ -223,15 +231,53 @@ def _integrations(user: Identity, services: AccountServices) -> Response:
     linked["plaid"] = [{"id": b.id, "label": b.institution, "status": b.status} for b in banks]
     shown = []
     for entry in services.registry.entries.values():
-        c = entry.connector
-        provider = "plaid" if c.auth == "plaid" else c.account
+        described = _described(entry)
         shown.append({
-            "slug": entry.slug, "name": c.name, "category": c.category,
-            "description": c.description, "examples": list(c.examples), "auth": c.auth,
-            "provider": provider, "on": not entry.missing(services.settings.secret),
-            "linked": linked.get(provider, []),
+            "slug": entry.slug, **described, "on": _is_on(entry, services.settings),
+            "linked": linked.get(described["provider"], []),
         })  # fmt: skip
     return jsonify(integrations=shown)
+
+
+def _is_on(entry: Entry, settings: Settings) -> bool:
+    """Whether this server has what the service needs: its keys and, to be linked, a client."""
+    provider = PROVIDERS.get(entry.connector.account)
+    client = provider is None or settings.secret(f"{provider.keys}_CLIENT_ID")
+    return bool(client) and not entry.missing(settings.secret)
+
+
+def _update_integrations(services: AccountServices) -> Response:
+    """Write down every service as it is now, for who reads the store rather than `/integrations`.
+
+    Whoever asks can change nothing by it: all comes from the connectors, and what is the same is
+    not written.
+    """
+    run = services.loop.run
+    run(services.limits.spend("integrations", "everybody", most=20, seconds=_HOUR))
+    changed = run(_write_integrations(services))
+    return jsonify(status="success", updated=changed)
+
+
+async def _write_integrations(services: AccountServices) -> int:
+    wanted = {
+        f"integrations/{entry.slug}": _described(entry)
+        for entry in services.registry.entries.values()
+    }
+    kept = {row.path: row.data for row in await services.store.query(Query("integrations"))}
+    writes: list[Write] = [Put(p, data) for p, data in wanted.items() if kept.get(p) != data]
+    writes += [Delete(path) for path in kept if path not in wanted]
+    if writes:
+        await services.store.commit(*writes)
+    return len(writes)
+
+
+def _described(entry: Entry) -> dict[str, Any]:
+    c = entry.connector
+    return {
+        "name": c.name, "category": c.category, "description": c.description,
+        "examples": list(c.examples), "auth": c.auth,
+        "provider": "plaid" if c.auth == "plaid" else c.account,
+    }  # fmt: skip
 
 
 # --- the waitlist -------------------------------------------------------------------------------
@@ -245,7 +291,9 @@ def _join_waitlist(request: Request, services: AccountServices) -> Response:
     if len(email) > 254 or not _EMAIL.match(email):
         raise InvalidInput("email must be an e-mail address.")
     run, limits = services.loop.run, services.limits
-    run(limits.spend("waitlist", _address(request, services), most=10, seconds=_HOUR))
+    run(
+        limits.spend("waitlist", client_address(request, services.settings), most=10, seconds=_HOUR)
+    )
     run(limits.spend("waitlist", "everybody", most=1000, seconds=_HOUR))
     run(_note_email(services, email))
     return jsonify(status="success")
@@ -263,15 +311,6 @@ async def _note_email(services: AccountServices, email: str) -> None:
 
 async def _waitlist_path(services: AccountServices, email: str) -> str:
     return f"waitlist/{await services.blind.of('waitlist', email)}"
-
-
-def _address(request: Request, services: AccountServices) -> str:
-    """Return the caller's address. Behind the load balancer it is the last but one of the header:
-    what stands before it was written by the caller, and may be anything."""
-    listed = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",")]
-    if services.settings.local or not listed[-1]:
-        return request.remote_addr or ""
-    return listed[-2] if len(listed) > 1 else listed[-1]
 
 
 # --- leaving ------------------------------------------------------------------------------------

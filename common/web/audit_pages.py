@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Request, Response, jsonify
 
 from common.errors import InvalidInput
 from common.identity import Identity
-
-if TYPE_CHECKING:
-    from common.bootstrap import Services
+from common.web.own import OwnServices
 
 _MOST = 200
 
 
-def answer(request: Request, services: Services, user: Identity) -> Response:
+def answer(request: Request, services: OwnServices, user: Identity) -> Response:
     """Return `{acts: [{id, what, by, at, status, ended_at, details}]}`; times are ISO 8601."""
     limit = request.args.get("limit", "100")
     if not limit.isdecimal() or not 1 <= int(limit) <= _MOST:

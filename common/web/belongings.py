@@ -25,10 +25,11 @@ if TYPE_CHECKING:  # cold start: most requests touch no bank
 # what it says of a deleted user's acts is sealed with the key that is gone.
 _BY_FIELD: Final = (
     ("approvals", "uid"), ("jobs", "uid"), ("unhandled_requests", "uid"), ("account_owners", "uid"),
-    ("bank_items", "uid"), ("link_sessions", "uid"), ("phones", "uid"),
+    ("bank_items", "uid"), ("link_sessions", "uid"), ("phones", "uid"), ("calls", "uid"),
+    ("texts", "uid"), ("text_lines", "uid"), ("approval_codes", "uid"), ("planned_calls", "uid"),
 )  # fmt: skip
-_BY_ID: Final = ("phone_codes", "access_requests")
-_BELOW_USER: Final = ("accounts", "usage", "memories")
+_BY_ID: Final = ("phone_codes", "access_requests", "active_calls")
+_BELOW_USER: Final = ("accounts", "usage", "memories", "schedules")
 # Never shown, to nobody: tokens, keys, and what only serves to recognise.
 _SECRET: Final = frozenset({
     "token", "tokens", "data_key", "pin", "phone_index", "cursor", "generation", "lease",

@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from common.errors import InvalidInput, OdaiError, RateLimited
 from common.log import get_logger, new_trace
+from common.settings import Settings
 
 log = get_logger(__name__)
 
@@ -102,3 +103,15 @@ def _answer_http(error: HTTPException) -> Response:
 def _answer_unexpected(error: Exception) -> Response:
     log.error("request failed", exc_info=error)
     return answer_error(OdaiError("unexpected"))
+
+
+def client_address(asked: Request, settings: Settings) -> str:
+    """Return the address a request comes from, "" where the header does not tell it.
+
+    Each proxy of Google's appends the address it heard from; what stands before those entries the
+    caller wrote, and may be anything. Nothing stands before a laptop's server.
+    """
+    if settings.local:
+        return asked.remote_addr or ""
+    listed = [part.strip() for part in asked.headers.get("X-Forwarded-For", "").split(",")]
+    return listed[-settings.proxies] if len(listed) >= settings.proxies else ""

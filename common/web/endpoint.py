@@ -17,6 +17,7 @@ from common.errors import NotAllowed, NotAuthenticated, OdaiError
 from common.identity import Callers, Identity, Verifier, bearer
 from common.log import get_logger, new_trace
 from common.loop import LoopThread
+from common.tracing import operation
 from common.web.edge import answer_error
 
 log = get_logger(__name__)
@@ -53,13 +54,16 @@ def endpoint(services: Callable[[], Any]) -> Callable[[View], Callable[[Request]
         @wraps(view)
         def serve(request: Request) -> Any:
             g.trace = new_trace(request.headers.get("traceparent"))
-            try:
-                return view(request, services())
-            except OdaiError as err:
-                return answer_error(err)
-            except Exception:
-                log.exception("request failed")
-                return answer_error(OdaiError("unexpected"))
+            with operation("request", view.__name__) as measured:
+                try:
+                    return view(request, services())
+                except OdaiError as err:
+                    measured.outcome = err.code
+                    return answer_error(err)
+                except Exception:
+                    measured.outcome = "unexpected"
+                    log.exception("request failed")
+                    return answer_error(OdaiError("unexpected"))
 
         return serve
 

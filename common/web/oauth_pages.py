@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol, TypeAlias
 
 from flask import Request, Response, jsonify, redirect
@@ -24,9 +25,12 @@ from markupsafe import escape
 
 from common.documents import Clock
 from common.errors import InvalidInput, NotAllowed, NotAuthenticated, NotFound, OdaiError
+from common.events.facts import AccountLinked, Analytics
 from common.identity import Identity, Tickets
+from common.identity.members import Members
 from common.log import get_logger
 from common.oauth import Account, Failed, Finished, LinkedAccounts, Links, Started
+from common.oauth.links import GONE
 from common.oauth.states import TTL_S, Cookie, with_query
 from common.settings import Settings
 from common.store import Merge, Store
@@ -68,6 +72,9 @@ class LinkServices(EndpointServices, Protocol):
     clock: Clock
 
     @property
+    def analytics(self) -> Analytics: ...
+
+    @property
     def audit(self) -> Trail: ...
 
     @property
@@ -75,6 +82,9 @@ class LinkServices(EndpointServices, Protocol):
 
     @property
     def linked(self) -> LinkedAccounts: ...
+
+    @property
+    def members(self) -> Members: ...
 
     @property
     def tickets(self) -> Tickets: ...
@@ -108,13 +118,14 @@ def serve(request: Request, services: LinkServices) -> Response:
 
 def _login(request: Request, services: LinkServices) -> Response:
     if request.headers.get("Authorization"):
-        started = _start(signed_in(request, services), request.args, services)
+        started = _start(_admitted(request, services), request.args, services)
         return _with_cookie(jsonify(url=started.url), started.cookie)
     if "ticket" not in request.args:
         return _ask_client(request, services)
     try:
         ticket = request.args["ticket"]
         redeemed = services.loop.run(services.tickets.redeem(ticket, purpose="link"))
+        services.loop.run(services.members.admit(redeemed.identity))
         started = _start(redeemed.identity, request.args, services)
     except OdaiError as err:
         if isinstance(err, NotAuthenticated):
@@ -167,11 +178,10 @@ def _callback(request: Request, services: LinkServices) -> Response:
             _finish(services, request.args.to_dict(), dict(request.cookies)), timeout=50.0
         )
     except OdaiError as err:
-        return _back(f"{services.settings.base_url}/", err.code, str(err))
+        return _broken(services, err.code, str(err))
     except Exception:
         log.exception("linking failed")
-        message = "Connecting the account failed. Start again."
-        return _back(f"{services.settings.base_url}/", "unexpected", message)
+        return _broken(services, "unexpected", "Connecting the account failed. Start again.")
     if isinstance(finished.result, Failed):
         return _back(finished.redirect, finished.result.code, finished.result.message)
     done = with_query(
@@ -187,14 +197,24 @@ async def _finish(
     finished = await services.links.finish(query, cookies)
     result = finished.result
     what = f"link {finished.provider or 'account'}"
-    if not finished.uid:
-        await services.audit.refused(what, result.code if isinstance(result, Failed) else "")
+    if isinstance(result, Failed) and (not finished.uid or result.code == GONE):
+        await services.audit.refused(what, result.code)  # sealed for nobody
         return finished
     details = result.id if isinstance(result, Account) else ""
     status = "partial" if finished.missing else "done"
     row = await services.audit.begin(finished.uid, what, details=details)
     await services.audit.complete(row, result.code if isinstance(result, Failed) else status)
+    if isinstance(result, Account):
+        services.analytics.emit(AccountLinked(finished.provider), uid=finished.uid, key=row)
+        await services.analytics.flush(1.0)
     return finished
+
+
+def _broken(services: LinkServices, code: str, message: str) -> Response:
+    """Answer a callback that broke off; where the store is what broke, it is in the log alone."""
+    with suppress(OdaiError):
+        services.loop.run(services.audit.refused("link account", code))
+    return _back(f"{services.settings.base_url}/", code, message)
 
 
 def _back(address: str, code: str, message: str) -> Response:
@@ -215,13 +235,13 @@ def _with_cookie(response: Response, cookie: Cookie) -> Response:
 
 
 def _ticket(request: Request, services: LinkServices) -> Response:
-    identity = signed_in(request, services)
+    identity = _admitted(request, services)
     made = services.loop.run(services.tickets.mint(identity, purpose="link"))
     return jsonify(ticket=made, expires_in=60)
 
 
 def _accounts(request: Request, services: LinkServices) -> Response:
-    identity = signed_in(request, services)
+    identity = _admitted(request, services, terms=False)
     accounts = services.loop.run(services.linked.of(identity.uid))
     return jsonify(accounts=[_shown(account) for account in accounts])
 
@@ -238,7 +258,7 @@ def _shown(account: Account) -> dict[str, Any]:
 
 
 def _unlink(request: Request, services: LinkServices) -> Response:
-    identity = signed_in(request, services)
+    identity = _admitted(request, services, terms=False)
     account_id = request.path.rstrip("/").rpartition("/")[2]
     services.loop.run(_unlinked(services, identity.uid, account_id))
     return Response(status=204)
@@ -257,9 +277,16 @@ async def _unlinked(services: LinkServices, uid: str, account_id: str) -> None:
         await services.audit.complete(row, status)
 
 
+def _admitted(request: Request, services: LinkServices, *, terms: bool = True) -> Identity:
+    """Return the user; what is linked may be seen and ended without accepting new terms."""
+    identity = signed_in(request, services)
+    services.loop.run(services.members.admit(identity, terms=terms))
+    return identity
+
+
 def _request_access(request: Request, services: LinkServices) -> Response:
     """Note that a user would like to connect Google while its access is limited to testers."""
-    identity = signed_in(request, services)
+    identity = _admitted(request, services)
     body = json_body(request) if request.get_data(cache=True) else {}
     email = str(body.get("email") or identity.email or "").strip()
     if not _EMAIL.match(email):

@@ -18,8 +18,11 @@ from common.identity import Identity
 from common.web import endpoint
 from common.web.edge import install, json_body, text_field
 from common.web.endpoint import acknowledge, check_platform
+from run.chat_stream import phone
 from run.chat_stream.chat_socket import ChatSockets
+from run.chat_stream.mine import mount_mine
 from run.chat_stream.socket import NoThread
+from run.chat_stream.voice.sockets import AllSockets, VoiceSockets
 
 if TYPE_CHECKING:
     from common.assistant.chats import ChatState
@@ -42,14 +45,19 @@ def create_app(services: Services) -> Flask:
         "subprotocols": [SUBPROTOCOL],
     }
     install(app, allowed_origins=services.settings.allowed_origins)
-    sockets = ChatSockets(services)
-    app.extensions["odai_sockets"] = sockets
+    sockets, voice = ChatSockets(services), VoiceSockets(services)
+    app.extensions["odai_sockets"] = AllSockets(sockets, voice)
+    app.extensions["odai_voice"] = voice
     _pages(app, services, sockets)
     _sign_in(app, services)
     _chats(app, services)
     _platform(app, services)
+    phone.install(app, services)
+    mount_mine(app, services)
     sock = Sock(app)
     sock.route("/chats/<chat_id>")(sockets.accept)
+    sock.route("/twilio/connect")(voice.accept_phone)
+    sock.route("/app/voice/stream/<session_id>")(voice.accept_app)
     app.before_request(_refuse_compression)
     return app
 
@@ -86,6 +94,7 @@ def _pages(app: Flask, services: Services, sockets: ChatSockets) -> None:
     def client_config() -> Response:
         return jsonify(
             environment=settings.environment,
+            sandbox=settings.sandbox,
             development_sign_in=services.development is not None,
             model="offline" if settings.offline else settings.model,
             offline=settings.offline,
@@ -121,8 +130,12 @@ def _sign_in(app: Flask, services: Services) -> None:
     @app.post("/tickets")
     @signed_in(services)
     def ticket(identity: Identity) -> Response:
-        """Make a one-time ticket for a chat socket."""
-        made = services.loop.run(services.tickets.mint(identity, purpose="chat"))
+        """Make a one-time ticket for a chat socket, or with `?for=voice` for the app's calls."""
+        if request.args.get("for") == "voice":
+            mint = services.tickets.mint(identity, purpose="voice", claims={"channel": "app"})
+        else:
+            mint = services.tickets.mint(identity, purpose="chat")
+        made = services.loop.run(mint)
         return jsonify(ticket=made, expires_in=60)
 
 
@@ -195,8 +208,10 @@ def _platform(app: Flask, services: Services) -> None:
             uid=str(body.get("uid", "")),
             job_id=str(body.get("job_id", "")),
             approval_id=str(body.get("approval_id", "")),
+            due_id=str(body.get("due_id", "")),
             after=str(body.get("after", "")),
         ))  # fmt: skip
+        services.loop.run(phone.tell_follow_up(services, body))
         return acknowledge(200)
 
 

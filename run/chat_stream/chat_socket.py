@@ -13,9 +13,12 @@ from simple_websocket import Server
 
 from common.assistant import protocol
 from common.assistant.protocol import ErrorEvent, Frame, Pong
+from common.egress.guard import is_public
 from common.errors import InvalidInput, NotAllowed, NotAuthenticated, OdaiError, RateLimited
 from common.identity import Identity
-from common.log import get_logger
+from common.log import get_logger, new_trace
+from common.tracing import operation
+from common.web.edge import client_address
 from run.chat_stream.socket import SocketConnection, hand_over
 
 if TYPE_CHECKING:
@@ -61,6 +64,8 @@ class ChatSockets:
             server.close(_TRY_LATER if err.retryable else _POLICY, str(err)[:120])
             return
         session = ChatSession(self, services, chat_id, identity, request.args.get("cursor"))
+        address = client_address(request, services.settings)
+        session.address = address if is_public(address) else ""
         hand_over(server, session, services.loop.loop, max_bytes=protocol.MAX_FRAME_BYTES)
 
     async def drain(self, seconds: float) -> None:
@@ -141,6 +146,7 @@ class ChatSession:
         cursor: str | None,
     ) -> None:
         self.uid = identity.uid
+        self.address = ""
         self.turn_id = ""
         self.seq = 0
         self._sockets = sockets
@@ -236,7 +242,9 @@ class ChatSession:
             while True:
                 frame = await self._frames.get()
                 try:
-                    await self._act(room, frame)
+                    new_trace()  # each frame begins one: a socket lives too long to be one
+                    with operation("frame", type(frame).__name__):
+                        await self._act(room, frame)
                 except OdaiError as err:
                     self._say_error(err)
         except Exception:
@@ -247,6 +255,7 @@ class ChatSession:
             self._turns.leave(room, self)
 
     async def _act(self, room: Room, frame: Frame) -> None:
+        room.address = self.address  # a chat may be open in two places: where this was typed counts
         match frame:
             case protocol.Prompt():
                 self._sockets.count_prompt(self.uid)

@@ -63,12 +63,18 @@ class Session(Protocol):
 
 
 def hand_over(
-    server: Server, session: Session, loop: asyncio.AbstractEventLoop, *, max_bytes: int
+    server: Server,
+    session: Session,
+    loop: asyncio.AbstractEventLoop,
+    *,
+    max_bytes: int,
+    connection: type[SocketConnection] | None = None,
 ) -> None:
     """Move the accepted socket of `server` to `loop`, where `session` owns it from now on.
 
-    Called in the request's thread, which is free when it returns.
+    `connection` reads its frames. Called in the request's thread, which is free when it returns.
     """
+    kind = connection or SocketConnection
     own = socket.socket(fileno=os.dup(server.sock.fileno()))
     # The web server shuts the connection down when its request ends, so what it still holds
     # becomes the end of a pair whose other end is closed.
@@ -80,9 +86,7 @@ def hand_over(
     own.setblocking(False)
 
     async def adopt() -> None:
-        await loop.connect_accepted_socket(
-            lambda: SocketConnection(session, max_bytes=max_bytes), own
-        )
+        await loop.connect_accepted_socket(lambda: kind(session, max_bytes=max_bytes), own)
 
     asyncio.run_coroutine_threadsafe(adopt(), loop)
 

@@ -49,6 +49,10 @@ def run_checks(services: Services) -> list[Finding]:
         if settings.offline
         else Finding("model", settings.model),
     ]
+    if not settings.local:
+        from run.local.cloud_checks import google_checks
+
+        findings += services.loop.run(google_checks(services), timeout=60.0)
     return findings + services.loop.run(_reachable(services), timeout=30.0)
 
 
@@ -103,3 +107,18 @@ async def _connects(what: str, host: str, port: int) -> Finding:
         return Finding(what, f"{host} cannot be reached from here", ok=False)
     writer.close()
     return Finding(what, f"{host} can be reached")
+
+
+def run_deployed_checks(services: Services, url: str) -> list[Finding]:
+    """Return the report about the deployment at `url`, asked from outside."""
+    from common.google_rest import DefaultToken, GoogleRest
+    from run.local.doctor import examine
+
+    async def asked() -> list[Finding]:
+        google = GoogleRest(token=DefaultToken())
+        try:
+            return await examine(url, services.settings, google)
+        finally:
+            await google.close()
+
+    return services.loop.run(asked(), timeout=300.0)

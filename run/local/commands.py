@@ -6,7 +6,7 @@ import argparse
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from common.bootstrap import EMULATED_PROJECT, Services
 from common.documents import new_id
 from common.errors import Misconfigured
 from common.events import TOPICS
+from common.events.facts import columns
 from common.loop import LoopThread
 from common.settings import Settings
 from common.settings import settings_table as rows
@@ -26,23 +27,30 @@ def serve(settings: Settings, _: argparse.Namespace) -> int:
 
     _check_port(settings.port)
     log.configure(level="WARNING" if settings.log_level == "INFO" else settings.log_level)
-    if settings.backend == "emulators":
-        from run.local.emulators import emulators
+    with ExitStack() as stack:
+        if settings.sandbox:
+            from run.local.sandbox import sandbox
 
-        print("Starting Google's emulators …", flush=True)
-        with emulators(settings.google_project or EMULATED_PROJECT, TOPICS):
-            serve_suite(settings)
-        return 0
-    serve_suite(settings)
+            settings = stack.enter_context(sandbox(settings))
+        if settings.backend == "emulators":
+            from run.local.emulators import emulators
+
+            print("Starting Google's emulators …", flush=True)
+            project = settings.google_project or EMULATED_PROJECT
+            stack.enter_context(emulators(project, TOPICS))
+        serve_suite(settings)
     return 0
 
 
-def doctor(settings: Settings, _: argparse.Namespace) -> int:
+def doctor(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print what is configured, reachable and missing; 1 where something is broken."""
-    from run.local.checks import run_checks
+    from run.local.checks import run_checks, run_deployed_checks
 
     with _services(settings) as services:
-        findings = run_checks(services)
+        if arguments.url:
+            findings = run_deployed_checks(services, arguments.url)
+        else:
+            findings = run_checks(services)
     for finding in findings:
         print(f"{finding.mark} {finding.what}: {finding.detail}")
     return 0 if all(finding.fine for finding in findings) else 1
@@ -98,6 +106,13 @@ def call(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0 if outcome.ok else 1
 
 
+def call_sim(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Hold one phone call with simulators at its ends; 1 where it failed."""
+    from run.local.call_sim import call_sim as hold
+
+    return hold(settings, arguments)
+
+
 def route(settings: Settings, arguments: argparse.Namespace) -> int:
     """Rank the connectors for a sentence."""
     from common.tools import Registry
@@ -133,6 +148,21 @@ def tools(settings: Settings, _: argparse.Namespace) -> int:
     return 0
 
 
+def unhandled(settings: Settings, _: argparse.Namespace) -> int:
+    """Sum up what the assistant was asked for and could not do, the most wanted first."""
+    with _services(settings) as services:
+        demands = services.loop.run(services.unhandled.demands(), timeout=None)
+    if not demands:
+        print("Nothing that was asked for went unhandled (it takes ODAI_SMALL_MODEL to tell).")
+    for demand in demands:
+        since, until = demand.first_at.date(), demand.last_at.date()
+        print(
+            f"{demand.count:>5} x  {demand.users:>4} user{'s' if demand.users != 1 else ' '}  "
+            f"{since} to {until}  {demand.reason:<13}  {demand.capability}"
+        )
+    return 0
+
+
 def stage(_: Settings, __: argparse.Namespace) -> int:
     """Lay out each function as it is deployed."""
     from run.local.stage import stage_all
@@ -145,12 +175,17 @@ def stage(_: Settings, __: argparse.Namespace) -> int:
 def docs(_: Settings, __: argparse.Namespace) -> int:
     """Write what documents generate from the code: the README's settings, the AsyncAPI file."""
     from run.local.asyncapi import document_text
+    from run.local.cloud import FACTS, access_table, facts_text, rewrite
 
     readme = Path("README.md")
     before, rest = readme.read_text().split("<!-- settings -->")
     after = rest.partition("<!-- /settings -->")[2]
     readme.write_text(f"{before}<!-- settings -->\n{_settings()}\n<!-- /settings -->{after}")
     Path("docs/asyncapi.json").write_text(document_text())
+    FACTS.write_text(facts_text())
+    rewrite(Path("docs/operations.md"), "access", access_table())
+    table = json.dumps(columns(), indent=2)
+    Path("terraform/schemas/analytics.json").write_text(table + "\n")
     return 0
 
 

@@ -20,6 +20,10 @@ import yaml
 from flask import Flask, request
 
 from common.bootstrap import Services
+from common.errors import VendorUnavailable
+from common.events import Event
+from common.events.embedded import EmbeddedEvents
+from common.events.push import pushed
 from common.tasks.embedded import Delivery, Response
 
 FOLDER = Path(__file__).resolve().parents[2] / "functions"
@@ -46,8 +50,46 @@ def mount_functions(app: Flask, services: Services, names: Iterable[str] = ()) -
 
 def own_paths(name: str) -> list[str]:
     """Return the paths besides its own at which a function answers, from its function.yaml."""
-    declared = yaml.safe_load((FOLDER / name / "function.yaml").read_text(encoding="utf-8"))
-    return [str(path) for path in declared.get("paths", ())]
+    return [str(path) for path in declared(name).get("paths", ())]
+
+
+def declared(name: str) -> dict[str, Any]:
+    """Return what a function's function.yaml says."""
+    return dict(yaml.safe_load((FOLDER / name / "function.yaml").read_text(encoding="utf-8")))
+
+
+def subscribe_functions(app: Flask, services: Services) -> None:
+    """Let the embedded events reach the functions whose function.yaml names a topic.
+
+    Google's emulator pushes without credentials, which the functions refuse: there, nobody listens.
+    """
+    if not isinstance(services.events, EmbeddedEvents):
+        return
+    for name in function_names():
+        trigger = declared(name).get("trigger") or {}
+        needed = trigger.get("needs")
+        if trigger and (not needed or services.settings.secret(needed)):
+            services.events.subscribe(trigger["topic"], Pusher(app, services, f"/{name}"))
+
+
+class Pusher:
+    """Makes the requests of a push subscription, through `app` itself."""
+
+    def __init__(self, app: Flask, services: Services, path: str) -> None:
+        self._app = app
+        self._services = services
+        self._path = path
+
+    async def __call__(self, event: Event) -> None:
+        """Push one event; VendorUnavailable where it is not acknowledged: it is pushed again."""
+        status = await asyncio.get_running_loop().run_in_executor(None, self._post, event)
+        if status >= 300:
+            raise VendorUnavailable(f"{self._path} did not take the event.")
+
+    def _post(self, event: Event) -> int:
+        headers = {"Authorization": self._services.sign_call()}
+        with self._app.test_client() as client:
+            return client.post(self._path, json=pushed(event), headers=headers).status_code
 
 
 class Deliverer:

@@ -12,7 +12,7 @@ from common.errors import Misconfigured
 from common.settings import Settings
 from run.chat_stream.app import create_app, development_uid
 from run.chat_stream.server import ChatServer
-from run.local.functions import Deliverer, mount_functions
+from run.local.functions import Deliverer, mount_functions, subscribe_functions
 
 _NAME = "Developer"
 
@@ -30,6 +30,7 @@ def create_suite(services: Services) -> Flask:
     app = create_app(services)
     mount_functions(app, services)
     services.deliver = Deliverer(app, services)
+    subscribe_functions(app, services)
     services.loop.run(services.start_tasks())
     return app
 
@@ -37,6 +38,9 @@ def create_suite(services: Services) -> Flask:
 def _announce(services: Services) -> None:
     settings = services.settings
     print(f"\n  ODAI is running at {settings.base_url}")
+    if settings.sandbox:
+        print("  SANDBOX: Google, Plaid, weather and exchange rates are simulated on this machine.")
+        print("  Nothing they say is real; what you say and link is forgotten at the end.")
     if services.development:
         token = services.development.mint(development_uid(_NAME), name=_NAME)
         print(f"  Sign in for development: {settings.base_url}/#token={token}")

@@ -26,10 +26,11 @@ def two(services: Callable[..., Services]) -> Callable[..., Any]:
 
     def open_both(fake: FakeOpenAI) -> tuple[Conversation, Conversation]:
         environ = {"OPENAI_BASE_URL": fake.base_url, "OPENAI_API_KEY": "key-of-a-test"}
-        first = Conversation(services(**environ))
+        first, second = Conversation(services(**environ)), services(**environ)
+        _ = second.turns  # made now: who comes late sees only what is said from then on
         first.prompt("one")
         first.until(_has("raw_response_event"))
-        return first, Conversation(services(**environ))
+        return first, Conversation(second)
 
     return open_both
 

@@ -16,7 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.bench import inside
+from tests.bench.aftermath import aftermath
+from tests.bench.cold import cold_starts
 from tests.bench.processes import KINDS, Server, crowd, endpoint, raise_limit, run, server
+from tests.bench.voice import voice
+from tests.bench.webhook import webhooks
 
 _ANSWER = 300  # deltas in a long answer
 _PACE_MS = 20.0
@@ -227,6 +231,10 @@ FIGURES: dict[str, Callable[[Table, Scope], None]] = {
     "first": first_delta,
     "idle": idle,
     "paced": paced,
+    "aftermath": aftermath,
+    "cold": cold_starts,
+    "webhooks": webhooks,
+    "voice": voice,
 }
 
 

@@ -132,6 +132,7 @@ def server(kind: str, upstream: str, **environment: str) -> Iterator[Server]:
                 ["run.chat_stream"],
                 server=True,
                 ODAI_DATA=folder,
+                ODAI_SMALL_MODEL="off",
                 PORT=str(port),
                 OPENAI_BASE_URL=upstream,
                 OPENAI_API_KEY="bench",

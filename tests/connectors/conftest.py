@@ -28,7 +28,7 @@ from aiohttp import web
 
 from common.egress import Egress
 from common.errors import NotAllowed
-from common.tools import Entry, Location, Outcome, Registry, ToolContext, run_tool
+from common.tools import Entry, Location, Outcome, Registry, Tool, ToolContext, run_tool
 
 HERE = Path(__file__).parent
 NOW = "2026-11-22T15:00:00+00:00"
@@ -75,6 +75,8 @@ class Vendor:
     bodies: list[bytes] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.Response:
+        if request.path == "/robots.txt" and not self._records(request.path):
+            return web.Response(status=404)
         self.requests.append(request)
         self.bodies.append(await request.read())
         if self.always is not None:
@@ -85,6 +87,9 @@ class Vendor:
                 return _response(exchange["response"])
         self.unexpected.append(f"{request.method} {request.host}{request.path_qs}")
         return web.Response(status=418)
+
+    def _records(self, path: str) -> bool:
+        return any(exchange["request"]["path"] == path for exchange in self.exchanges)
 
     def check(self) -> None:
         """Fail on requests that no recording answers and on recordings that nothing asked for."""
@@ -117,6 +122,7 @@ def _response(recorded: Mapping[str, Any]) -> web.Response:
         headers=recorded.get("headers"),
         text=text,
         content_type=kind,
+        charset=recorded.get("charset"),
     )
 
 
@@ -149,6 +155,40 @@ class Replay:
         """Run `tool` while the vendor answers everything with `response`."""
         return self.run(tool, arguments, always=response)
 
+    def declared(self, tool: str) -> Tool:
+        """Return the tool; of interchangeable connectors' the one whose folder this is."""
+        every = self.registry.providers(tool)
+        return next((t for t in every if t.connector == self.folder.name), every[0])
+
+    def context(
+        self,
+        tool: str,
+        case: Mapping[str, Any],
+        egress: Egress,
+        secrets: Mapping[str, str] | None = None,
+        accounts: Linked | None = None,
+    ) -> tuple[Tool, ToolContext]:
+        """Return the tool and what it may use in this `case`, its keys unless `secrets` are."""
+        declared, place = self.declared(tool), case.get("location")
+        entry = self.registry.entry_of(declared)
+        usual = dict.fromkeys(entry.connector.secrets, "key-of-a-test") | self._keys
+        keys = usual if secrets is None else secrets
+        now = case.get("now") or NOW
+        return declared, ToolContext(
+            uid="u1",
+            http=egress.client(entry.policy(keys.get), cache_s=declared.cache_s),
+            secrets=keys.get,
+            clock=lambda: dt.datetime.fromisoformat(now),
+            timezone=case.get("timezone") or "UTC",
+            location=Location(*place) if place else None,
+            idempotency_key="act-1",
+            address=case.get("address") or "",
+            fetch_public=egress.read_page,
+            accounts=accounts or Linked(),
+            provider=entry.connector.account,
+            scopes=entry.connector.scopes,
+        )
+
     def run(
         self,
         tool: str,
@@ -163,16 +203,9 @@ class Replay:
         accounts: Linked | None = None,
     ) -> Outcome:
         """Run `tool` against exactly these exchanges; keys are there unless `secrets` says else."""
-        # Interchangeable connectors declare the same tool: the folder says whose is meant.
-        every = self.registry.providers(tool)
-        declared = next((t for t in every if t.connector == self.folder.name), every[0])
-        entry = self.registry.entry_of(declared)
-        keys = (
-            dict.fromkeys(entry.connector.secrets, "key-of-a-test") | self._keys
-            if secrets is None
-            else secrets
-        )
+        entry = self.registry.entry_of(self.declared(tool))
         vendor = Vendor(list(exchanges), always)
+        case = {"now": now, "location": location, "timezone": timezone, "address": address}
 
         async def play() -> Outcome:
             server, origin = await _serve(vendor)
@@ -182,20 +215,7 @@ class Replay:
                 clock=time.read,
                 sleep=time.sleep,
             )
-            context = ToolContext(
-                uid="u1",
-                http=egress.client(entry.policy(keys.get), cache_s=declared.cache_s),
-                secrets=keys.get,
-                clock=lambda: dt.datetime.fromisoformat(now),
-                timezone=timezone,
-                location=Location(*location) if location else None,
-                idempotency_key="act-1",
-                address=address,
-                fetch_public=egress.fetch_public,
-                accounts=accounts or Linked(),
-                provider=entry.connector.account,
-                scopes=entry.connector.scopes,
-            )
+            declared, context = self.context(tool, case, egress, secrets, accounts)
             try:
                 return await run_tool(declared, arguments, context)
             finally:

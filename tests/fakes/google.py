@@ -1,4 +1,4 @@
-"""A simulator of Google for one person: sign-in, tokens, Gmail, Calendar, Drive, on loopback.
+"""A simulator of Google for one person, on loopback: sign-in, tokens, and what they open.
 
 The consent page works in a browser (#allow, #deny, a box for each permission); tests without one
 call `consent`. Tokens are checked as Google does: PKCE, codes that work once, scopes, expiry,
@@ -14,7 +14,6 @@ import asyncio
 import base64
 import hashlib
 import html
-import re
 import secrets
 import threading
 import time
@@ -26,22 +25,17 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from aiohttp import web
 
+from tests.fakes.google_workspace import Workspace, api_error
+
 HOSTS = (
     "accounts.google.com", "oauth2.googleapis.com", "openidconnect.googleapis.com",
-    "gmail.googleapis.com", "www.googleapis.com",
+    "gmail.googleapis.com", "www.googleapis.com", "docs.googleapis.com", "sheets.googleapis.com",
+    "people.googleapis.com", "tasks.googleapis.com",
 )  # fmt: skip
 CLIENT_ID, CLIENT_SECRET = "client-of-a-test.apps.googleusercontent.com", "secret-of-a-test"
 CALLBACK = "/auth/google/callback"
 IDENTITY = {"openid": "openid", "email": "userinfo.email", "profile": "userinfo.profile"}
 SCOPE = "https://www.googleapis.com/auth/"
-MAILS = (
-    ("1900aa11bb22cc01", "Dr. Molar <billing@dentist.example>", "Invoice 4711 for your check-up",
-     "Please find the invoice over 80 euros attached.", ["UNREAD", "INBOX"]),
-    ("1900aa11bb22cc02", "Bob Example <bob@example.com>", "Lunch on Friday?",
-     "Noodles at noon?", ["INBOX"]),
-    ("1900aa11bb22cc03", "Power Co <no-reply@power.example>", "Your November invoice",
-     "The invoice is due on Monday.", []),
-)  # fmt: skip
 
 
 @dataclass
@@ -86,7 +80,7 @@ class Google:
         self.codes: dict[str, Code] = {}
         self.refresh_tokens: dict[str, Grant] = {}
         self.access_tokens: dict[str, tuple[Grant, float]] = {}
-        self.sent: list[dict[str, Any]] = []
+        self.workspace = Workspace(self._refusal)
         self._failures: dict[str, list[Failure]] = defaultdict(list)
         self._released = threading.Event()
         self.origin = ""
@@ -105,6 +99,11 @@ class Google:
         """Return the settings of a server that uses this Google."""
         return {"GOOGLE_CLIENT_ID": CLIENT_ID, "GOOGLE_CLIENT_SECRET": CLIENT_SECRET,
                 "ODAI_EGRESS_MAP": self.egress_map}  # fmt: skip
+
+    @property
+    def sent(self) -> list[dict[str, Any]]:
+        """Return the bodies of the mails sent."""
+        return self.workspace.sent
 
     def fail(self, path: str, *failures: Failure) -> None:
         """Answer the next requests to `path` with these, one each."""
@@ -256,7 +255,7 @@ class Google:
     async def _userinfo(self, request: web.Request) -> web.Response:
         grant = self._holder(request)
         if grant is None or "openid" not in grant.scopes:
-            return _api_error(401, "UNAUTHENTICATED", "Invalid Credentials")
+            return api_error(401, "UNAUTHENTICATED", "Invalid Credentials")
         name = next(name for name, sub in self.accounts.items() if sub == grant.sub)
         return web.json_response({
             "sub": grant.sub, "name": f"{name.title()} Example", "given_name": name.title(),
@@ -273,112 +272,11 @@ class Google:
     def _refusal(self, request: web.Request, *scopes: str) -> web.Response | None:
         grant = self._holder(request)
         if grant is None:
-            return _api_error(401, "UNAUTHENTICATED", "Invalid Credentials")
+            return api_error(401, "UNAUTHENTICATED", "Invalid Credentials")
         if not {f"{SCOPE}{scope}" for scope in scopes} & set(grant.scopes):
-            return _api_error(403, "PERMISSION_DENIED", "Insufficient Permission",
+            return api_error(403, "PERMISSION_DENIED", "Insufficient Permission",
                               reason="insufficientPermissions")  # fmt: skip
         return None
-
-    async def _messages(self, request: web.Request) -> web.Response:
-        if refusal := self._refusal(request, "gmail.readonly", "gmail.modify"):
-            return refusal
-        query = re.sub(r"\b\w+:\S+", " ", request.query.get("q", "").lower())
-        words = set(re.findall(r"\w+", query)) - {"a", "an", "the", "from", "for", "of", "about"}
-        found = [
-            mail for mail in MAILS
-            if all(w in f"{mail[1]} {mail[2]} {mail[3]}".lower() for w in words)
-            and ("in:inbox" not in request.query.get("q", "") or "INBOX" in mail[4])
-        ][: int(request.query.get("maxResults", "100"))]  # fmt: skip
-        if not found:  # no key at all, rather than an empty list
-            return web.json_response({"resultSizeEstimate": 0})
-        rows = [{"id": mail[0], "threadId": mail[0]} for mail in found]
-        return web.json_response({"messages": rows, "resultSizeEstimate": 201})
-
-    async def _message(self, request: web.Request) -> web.Response:
-        if refusal := self._refusal(request, "gmail.readonly", "gmail.modify"):
-            return refusal
-        found = [mail for mail in MAILS if mail[0] == request.match_info["id"]]
-        if not found:
-            return _api_error(404, "NOT_FOUND", "Requested entity was not found.",
-                              reason="notFound")  # fmt: skip
-        shape = request.query.get("format", "full")
-        return web.json_response(_mail(found[0], bodies=shape == "full"))
-
-    async def _thread_of(self, request: web.Request) -> web.Response:
-        if refusal := self._refusal(request, "gmail.readonly", "gmail.modify"):
-            return refusal
-        rows = [_mail(mail, bodies=True) for mail in MAILS if mail[0] == request.match_info["id"]]
-        if not rows:
-            return _api_error(404, "NOT_FOUND", "Requested entity was not found.",
-                              reason="notFound")  # fmt: skip
-        return web.json_response({"id": rows[0]["id"], "historyId": "555001", "messages": rows})
-
-    async def _send(self, request: web.Request) -> web.Response:
-        if refusal := self._refusal(request, "gmail.send", "gmail.compose", "gmail.modify"):
-            return refusal
-        self.sent.append(await request.json())
-        key = f"1900aa11bb22dd{len(self.sent):02}"
-        return web.json_response({"id": key, "threadId": key, "labelIds": ["SENT"]})
-
-    async def _mail_profile(self, request: web.Request) -> web.Response:
-        if refusal := self._refusal(request, "gmail.readonly", "gmail.modify"):
-            return refusal
-        return web.json_response({"emailAddress": "ada@example.com", "messagesTotal": 3,
-                                  "threadsTotal": 3, "historyId": "555001"})  # fmt: skip
-
-    async def _calendars(self, request: web.Request) -> web.Response:
-        if refusal := self._refusal(request, "calendar.readonly", "calendar.calendarlist.readonly"):
-            return refusal
-        rows = [
-            {
-                "kind": "calendar#calendarListEntry",
-                "id": "ada@example.com",
-                "primary": True,
-                "summary": "ada@example.com",
-                "timeZone": "Europe/Berlin",
-                "accessRole": "owner",
-            }
-        ]
-        return web.json_response({"kind": "calendar#calendarList", "items": rows})
-
-    async def _events(self, request: web.Request) -> web.Response:
-        if refusal := self._refusal(request, "calendar.events", "calendar.readonly"):
-            return refusal
-        day = request.query.get("timeMin", "2026-11-23T00:00:00Z")[:10]
-        rows = [
-            {
-                "kind": "calendar#event",
-                "id": "k2example_1",
-                "status": "confirmed",
-                "summary": "Dentist",
-                "htmlLink": "https://www.google.com/calendar/event?eid=k2",
-                "start": {"dateTime": f"{day}T23:00:00Z", "timeZone": "Europe/Berlin"},
-                "end": {"dateTime": f"{day}T23:30:00Z", "timeZone": "Europe/Berlin"},
-                "reminders": {"useDefault": True},
-                "eventType": "default",
-            },
-            {"kind": "calendar#event", "id": "k3", "status": "cancelled"},
-        ]
-        return web.json_response({"kind": "calendar#events", "summary": "ada@example.com",
-                                  "timeZone": "Europe/Berlin", "items": rows,
-                                  "nextSyncToken": "CPD"})  # fmt: skip
-
-    async def _files(self, request: web.Request) -> web.Response:
-        if refusal := self._refusal(request, "drive.readonly", "drive", "drive.metadata.readonly"):
-            return refusal
-        words = re.findall(r"contains '((?:[^'\\]|\\.)*)'", request.query.get("q", ""))
-        files = [
-            {"id": "1docEXAMPLE", "name": "Budget 2026", "modifiedTime": "2026-11-20T10:00:00.000Z",
-             "mimeType": "application/vnd.google-apps.document",
-             "webViewLink": "https://docs.google.com/document/d/1docEXAMPLE/edit"},
-            {"id": "1folderEXAMPLE", "name": "Invoices", "modifiedTime": "2026-10-01T10:00:00.000Z",
-             "mimeType": "application/vnd.google-apps.folder"},
-        ]  # fmt: skip
-        found = [f for f in files if any(w.lower() in f["name"].lower() for w in words)]
-        if "fields" not in request.query:  # all that comes back unless asked for
-            found = [{"kind": "drive#file", **{k: f[k] for k in ("id", "name", "mimeType")}}
-                     for f in found]  # fmt: skip
-        return web.json_response({"incompleteSearch": False, "files": found})
 
     # --- the server -----------------------------------------------------------------------------
 
@@ -396,20 +294,13 @@ class Google:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         app = web.Application(middlewares=[self._arrived])
-        mail, routes = "/gmail/v1/users/me", app.router
+        routes = app.router
         routes.add_get("/o/oauth2/v2/auth", self._authorize)
         routes.add_post("/o/oauth2/v2/decide", self._decide)
         routes.add_post("/token", self._token)
         routes.add_post("/revoke", self._revoke)
         routes.add_get("/v1/userinfo", self._userinfo)
-        routes.add_get(f"{mail}/messages", self._messages)
-        routes.add_post(f"{mail}/messages/send", self._send)
-        routes.add_get(f"{mail}/messages/{{id}}", self._message)
-        routes.add_get(f"{mail}/threads/{{id}}", self._thread_of)
-        routes.add_get(f"{mail}/profile", self._mail_profile)
-        routes.add_get("/calendar/v3/users/me/calendarList", self._calendars)
-        routes.add_get("/calendar/v3/calendars/{id}/events", self._events)
-        routes.add_get("/drive/v3/files", self._files)
+        self.workspace.routes(app)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -445,33 +336,3 @@ def _page(body: str, *, status: int = 200) -> web.Response:
 
 def _oauth_error(error: str, description: str, *, status: int = 400) -> web.Response:
     return web.json_response({"error": error, "error_description": description}, status=status)
-
-
-def _api_error(code: int, status: str, message: str, *, reason: str = "authError") -> web.Response:
-    errors = [{"domain": "global", "reason": reason, "message": message}]
-    error = {"code": code, "message": message, "errors": errors, "status": status}
-    return web.json_response({"error": error}, status=code)
-
-
-def _mail(mail: tuple[str, str, str, str, list[str]], *, bodies: bool) -> dict[str, Any]:
-    """Return a message in Gmail's form: numbers as text, odd header names, no empty label list."""
-    key, sender, subject, text, labels = mail
-    data = base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
-    headers = [("From", sender), ("SUBJECT", subject), ("To", "Ada <ada@example.com>"),
-               ("Message-Id", f"<{key}@example.com>")]  # fmt: skip
-    payload: dict[str, Any] = {
-        "partId": "", "mimeType": "text/plain",
-        "headers": [{"name": name, "value": value} for name, value in headers],
-    }  # fmt: skip
-    if bodies:
-        payload["body"] = {"size": len(text), "data": data}
-    shown = {
-        "id": key,
-        "threadId": key,
-        "snippet": html.escape(text),
-        "historyId": "555001",
-        "internalDate": "1795359600000",
-        "sizeEstimate": 10240,
-        "payload": payload,
-    }
-    return {**shown, "labelIds": labels} if labels else shown

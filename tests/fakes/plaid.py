@@ -12,6 +12,7 @@ signed as Plaid signs them; the test posts them wherever it likes::
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import secrets
 import threading
@@ -21,7 +22,7 @@ from hashlib import sha256
 from typing import Any, Self
 
 import jwt
-from aiohttp import web
+from aiohttp import ClientSession, web
 from cryptography.hazmat.primitives.asymmetric import ec
 
 HOSTS = ("sandbox.plaid.com", "production.plaid.com")
@@ -79,6 +80,7 @@ class FakePlaid:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.kid = str(uuid.uuid4())
         self.key_expired = False
+        self.home = ""  # where we are, for pages and webhooks that no test sends by hand
         self.origin = ""
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
@@ -138,6 +140,8 @@ class FakePlaid:
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         app = web.Application()
+        app.router.add_get("/hl/{key}", self._page)
+        app.router.add_post("/hl/{key}", self._decide)
         app.router.add_post("/{path:.*}", self._answer)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
@@ -167,6 +171,44 @@ class FakePlaid:
             return web.json_response(err.body, status=400)
         return web.json_response({**answer, "request_id": secrets.token_hex(6)})
 
+    # --- Hosted Link, for people ------------------------------------------------------------
+
+    async def _page(self, request: web.Request) -> web.Response:
+        return _html(
+            "<h1>Simulated Plaid: connect a bank</h1><p>No real bank is asked.</p>"
+            '<form method="post"><button id="allow" name="bank" value="First Bank">First Bank'
+            '</button> <button name="bank" value="Second Bank">Second Bank</button></form>'
+        )
+
+    async def _decide(self, request: web.Request) -> web.Response:
+        """Link the bank chosen, with a month of transactions, and tell our server by webhook."""
+        key, form = request.match_info["key"], await request.post()
+        token = next((each for each in self.links if each.endswith(key)), "")
+        asked = self.links.get(token)
+        if asked is None:
+            return _html("<h1>This page has expired.</h1>", status=404)
+        public_tokens = []
+        if repaired := self.items.get(asked.get("access_token", "")):
+            repaired.login_required = False
+        else:
+            public_tokens.append(self.consent(str(form.get("bank", "First Bank"))))
+            _live(self.public_tokens[public_tokens[0]])
+        body, signature = self.webhook(
+            "LINK", "SESSION_FINISHED", link_token=token, status="success",
+            public_tokens=public_tokens,
+        )  # fmt: skip
+        headers = {"Plaid-Verification": signature, "Content-Type": "application/json"}
+        async with ClientSession() as http, http.post(
+            f"{self.home}/auth/plaid/webhook", data=body, headers=headers
+        ) as told:  # fmt: skip
+            done = told.status == 200
+        if not done:
+            return _html("<h1>The assistant did not hear of it. Try again.</h1>", status=502)
+        return _html(
+            "<h1>The bank is connected.</h1>"
+            '<p><a id="back" href="javascript:history.go(-2)">Back to the assistant</a></p>'
+        )
+
     # --- endpoints --------------------------------------------------------------------------
 
     def _create_link(self, body: _JSON) -> _JSON:
@@ -180,7 +222,8 @@ class FakePlaid:
         self.links[token] = body
         answer = {"link_token": token, "expiration": "2027-03-01T14:00:00Z"}
         if "hosted_link" in body:
-            answer["hosted_link_url"] = f"https://secure.plaid.com/hl/{token[-12:]}"
+            pages = self.origin if self.home else "https://secure.plaid.com"
+            answer["hosted_link_url"] = f"{pages}/hl/{token[-12:]}"
         return answer
 
     def _exchange(self, body: _JSON) -> _JSON:
@@ -299,6 +342,31 @@ def transaction(
         "check_number": None, "transaction_code": None, "account_owner": None, "category": None,
         "category_id": None, "transaction_type": "place",
     }  # fmt: skip
+
+
+def _live(item: Item) -> None:
+    """Give a bank a month of transactions that ends today."""
+    today = dt.datetime.now(dt.UTC).date()
+    checking, card = (account["account_id"] for account in item.accounts)
+    for ago, amount, merchant, account_id, category in (
+        (1, 4.35, "Corner Bakery", card, ("FOOD_AND_DRINK", "FOOD_AND_DRINK_FAST_FOOD")),
+        (3, 61.2, "Green Market", card, ("FOOD_AND_DRINK", "FOOD_AND_DRINK_GROCERIES")),
+        (5, 12.99, "Tune Stream", card, ("ENTERTAINMENT", "ENTERTAINMENT_MUSIC_AND_AUDIO")),
+        (9, 900.0, "Acme Homes", checking, ("RENT_AND_UTILITIES", "RENT_AND_UTILITIES_RENT")),
+        (14, -2100.0, "Acme Payroll", checking, ("INCOME", "INCOME_WAGES")),
+        (21, 48.0, "City Trains", card,
+         ("TRANSPORTATION", "TRANSPORTATION_PUBLIC_TRANSIT")),
+    ):  # fmt: skip
+        day = (today - dt.timedelta(days=ago)).isoformat()
+        item.happen("added", transaction(
+            f"{item.id}-{ago}", day, amount, merchant, account_id=account_id, category=category,
+            name=merchant.upper(),
+        ))  # fmt: skip
+
+
+def _html(body: str, *, status: int = 200) -> web.Response:
+    text = f"<!doctype html><meta charset=utf-8><title>Plaid (simulated)</title>{body}"
+    return web.Response(text=text, content_type="text/html", status=status)
 
 
 def described(item: Item) -> _JSON:

@@ -33,6 +33,7 @@ class Suite:
         self.port = _free_port()
         self._environ = {
             "ODAI_DATA": str(folder / "data"),
+            "ODAI_SMALL_MODEL": "off",
             "ODAI_TEST_EFFECTS": str(self.effects.path),
             "ODAI_TEST_LOG": str(self.log),
             "ODAI_PROMPTS_PER_MINUTE": "10000",

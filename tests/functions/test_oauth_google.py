@@ -363,6 +363,7 @@ def test_without_identity_nothing_is_linked(site: Site) -> None:
     """Whoever Google does not name is not linked."""
     shown = site.link(without=["openid", "email", "profile"])
     assert shown["link_error"] == "profile_missing" and site.kept() == []
+    assert site.rows() == [("ada", "link google", "profile_missing")]
 
 
 def test_a_code_that_was_used(site: Site) -> None:
@@ -397,7 +398,9 @@ def test_trouble_at_google_leaves_nothing(
     site: Site, path: str, failure: Failure, code: str
 ) -> None:
     """Refusals, overload, outages and silence each have their outcome, one row, nothing stored."""
-    endpoints = Endpoints(site.services.egress, site.services.settings.secret, timeout_s=0.5)
+    endpoints = Endpoints(
+        lambda: site.services.egress, site.services.settings.secret, timeout_s=0.5
+    )
     site.services.__dict__["_endpoints"] = endpoints
     site.google.fail(path, failure)
     shown = site.link()
@@ -411,7 +414,37 @@ def test_access_for_an_hour_only_is_not_taken(site: Site) -> None:
     """Without a lasting token the assistant would forget the user within the hour."""
     site.google.gives_refresh_token = False
     assert site.link()["link_error"] == "not_lasting"
-    assert site.kept() == []
+    assert site.kept() == [] and site.rows() == [("ada", "link google", "not_lasting")]
+
+
+def test_a_user_deleted_meanwhile_is_not_brought_back(site: Site) -> None:
+    """Whoever left while the consent page was open has nothing linked, and no new key."""
+    address = site.google.consent(site.login())
+    run = site.services.loop.run
+    run(site.services.members.leave("ada", "revoked"))
+    run(site.services.vault.shred("ada"))
+    run(site.services.members.bury("ada"))
+    assert site.back(address)["link_error"] == "user_deleted"
+    assert site.kept() == [] and site.google.count("POST oauth2.googleapis.com/token") == 0
+    assert site.rows()[-1] == ("", "link google", "user_deleted")
+    user = run(site.services.store.get("users/ada"))
+    assert user is not None and set(user.data) == {"deletion", "deletion_at"}
+
+
+def test_a_user_who_is_leaving_starts_nothing(site: Site) -> None:
+    """From the first step of a deletion on no page of linking admits them."""
+    mine = site.bearer("ada")
+    made = site.browser("ada").post("/oauth_google/ticket", headers=mine).json["ticket"]
+    site.services.loop.run(site.services.members.leave("ada", "deleting"))
+    for method, path in (
+        ("GET", "/auth/google/login"), ("GET", "/oauth_google/accounts"),
+        ("POST", "/oauth_google/ticket"), ("DELETE", "/oauth_google/accounts/google:1"),
+        ("POST", "/google_access_request"),
+    ):  # fmt: skip
+        answer = site.browser("ada").open(path, method=method, headers=mine)
+        assert answer.status_code == 403 and "deleted" in answer.json["error"]["message"]
+    shown = site.back(f"{HOME}/auth/google/login?ticket={made}")
+    assert shown["link_error"] == "not_allowed"
 
 
 def test_an_account_belongs_to_one_user(site: Site) -> None:
@@ -444,6 +477,7 @@ def test_two_users_at_once_link_it_once(site: Site) -> None:
     linked = [end for end in ended if not hasattr(end.result, "code")]
     assert len(linked) == 1
     assert len(site.accounts("ada")) + len(site.accounts("bob")) == 1
+    assert len(site.kept()) == 2  # the account and whose it is
 
 
 def test_a_defect_ends_on_our_page_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -456,6 +490,7 @@ def test_a_defect_ends_on_our_page_too(site: Site, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(site.services.links, "finish", broken)
     shown = site.back(address)
     assert shown["link_error"] == "unexpected" and "defect" not in shown["link_message"]
+    assert site.rows() == [("", "link account", "unexpected")]
 
 
 # --- the rest -----------------------------------------------------------------------------------

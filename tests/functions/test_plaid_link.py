@@ -95,6 +95,73 @@ def test_a_hosted_link_and_a_repair_can_be_asked_for(
     assert plaid.asked[-1][1]["access_token"] == plaid.item(item_id).token
 
 
+def test_the_button_leads_to_plaids_own_page(
+    app: Services, client: FlaskClient, plaid: FakePlaid
+) -> None:
+    """Asked in the user's name it says where to go; who only followed it is sent to the client."""
+    shown = client.get("/auth/plaid/login?next=/%23/chats/c1", headers=signed(app))
+    assert shown.json and shown.json["url"].startswith("https://secure.plaid.com/hl/")
+    assert "hosted_link" in plaid.asked[-1][1]
+    item_id = link(app, client, plaid)
+    client.get(f"/auth/plaid/login?item_id={item_id}", headers=signed(app))
+    assert plaid.asked[-1][1]["access_token"] == plaid.item(item_id).token
+    for query, status in (("item_id=nobodys", 404), ("next=//evil.example", 400)):
+        answer = client.get(f"/auth/plaid/login?{query}", headers=signed(app))
+        assert answer.status_code == status
+    bare = client.get("/auth/plaid/login")
+    assert bare.status_code == 302 and bare.headers["Location"].endswith("/?link=plaid")
+
+
+def test_plaids_page_leads_back_to_a_secure_site(services: Make, plaid: FakePlaid) -> None:
+    """Where we are reached by https, the user comes back to the chat they left."""
+    made = services(**plaid.environ, ODAI_PUBLIC_URL="https://odai.example")
+    made.loop.run(made.banks.link("ada", hosted=True, back="https://odai.example/#/chats/c1"))
+    hosted = plaid.asked[-1][1]["hosted_link"]
+    assert hosted["completion_redirect_uri"] == "https://odai.example/#/chats/c1"
+
+
+@pytest.mark.parametrize(
+    ("path", "failures", "code", "status"),
+    [
+        ("/item/public_token/exchange", [429], "rate_limited", 429),
+        ("/item/public_token/exchange", [500], "vendor_unavailable", 503),
+        ("/item/public_token/exchange", ["not JSON"], "vendor_unavailable", 503),
+        ("/item/public_token/exchange", [401], "vendor_rejected", 502),
+        ("/accounts/get", [503] * 3, "vendor_unavailable", 503),
+        ("/accounts/get", ["[]"], "vendor_unavailable", 503),
+    ],
+)
+def test_trouble_at_plaid_leaves_nothing(
+    app: Services, client: FlaskClient, plaid: FakePlaid, path: str, failures: list[Any],
+    code: str, status: int,
+) -> None:  # fmt: skip
+    """A clear answer, one row, nothing stored, and no link left at Plaid that nobody has."""
+    plaid.fail[path] = list(failures)
+    body = {"public_token": plaid.consent()}
+    answer = client.post("/set_access_token", json=body, headers=signed(app))
+    assert answer.status_code == status and answer.json["error"]["code"] == code
+    assert rows(app) == [("ada", "link_bank", code)]
+    for name in ("bank_items", "users/ada/banks"):
+        assert app.loop.run(app.store.count(Query(name))) == 0
+    assert plaid.items == {}
+
+
+def test_a_bank_of_another_user_is_not_taken(
+    app: Services, client: FlaskClient, plaid: FakePlaid
+) -> None:
+    """The second user hears it, one row says so, and the first keeps the bank."""
+    token = plaid.consent()
+    item = plaid.public_tokens[token]
+    link_body = {"public_token": token}
+    assert client.post("/set_access_token", json=link_body, headers=signed(app)).status_code == 200
+    plaid.public_tokens["public-sandbox-again"] = item
+    again = {"public_token": "public-sandbox-again"}
+    answer = client.post("/set_access_token", json=again, headers=signed(app, "bob"))
+    assert answer.status_code == 409
+    assert rows(app)[1:] == [("bob", "link_bank", "conflict")]
+    assert len(app.loop.run(app.banks.listed("ada"))) == 1 and plaid.removed == []
+
+
 def test_nobody_reaches_anothers_bank(app: Services, client: FlaskClient, plaid: FakePlaid) -> None:
     """Without a token 401; with another user's, there is no such bank."""
     item_id = link(app, client, plaid)
@@ -184,3 +251,33 @@ def test_a_webhook_about_nobodys_bank_is_noted(
     body, signature = plaid.webhook("ITEM", "LOGIN_REPAIRED", item_id="somebody-else")
     assert told(client, body, signature) == 200
     assert rows(app) == [("", "plaid_webhook", "unknown_item")]
+
+
+def test_a_bank_linked_on_plaids_page_leaves_one_row(
+    app: Services, client: FlaskClient, plaid: FakePlaid
+) -> None:
+    """A webhook that links is noted with the user it links for; told again, it is nobody's."""
+    app.loop.run(app.banks.link("ada", hosted=True))
+    (token,) = plaid.links
+    body, signature = plaid.webhook(
+        "LINK", "SESSION_FINISHED", link_token=token, public_tokens=[plaid.consent()]
+    )
+    assert told(client, body, signature) == told(client, body, signature) == 200
+    assert rows(app) == [("ada", "link_bank", "done"), ("", "plaid_webhook", "unknown_item")]
+
+
+def test_a_hosted_link_that_fails_is_told_again(
+    app: Services, client: FlaskClient, plaid: FakePlaid
+) -> None:
+    """While Plaid is down its webhook is refused, so that it comes again; nothing is kept half."""
+    app.loop.run(app.banks.link("ada", hosted=True))
+    (token,) = plaid.links
+    body, signature = plaid.webhook(
+        "LINK", "SESSION_FINISHED", link_token=token, public_tokens=[plaid.consent()]
+    )
+    plaid.fail["/item/public_token/exchange"] = [503]
+    assert told(client, body, signature) == 503
+    assert rows(app) == [("ada", "link_bank", "vendor_unavailable")]
+    assert app.loop.run(app.banks.listed("ada")) == []
+    assert told(client, body, signature) == 200
+    assert len(app.loop.run(app.banks.listed("ada"))) == 1

@@ -20,6 +20,7 @@ from common.errors import (
     VendorUnavailable,
 )
 from common.plaid_items import Bank
+from common.plaid_items.needed import BankExpired
 from common.store import Create, Query
 from tests.fakes.plaid import FakePlaid, Refusal
 
@@ -148,7 +149,7 @@ def test_without_keys_the_setting_is_named(services: Callable[..., Services]) ->
 @pytest.mark.parametrize(
     ("failure", "expected"),
     [
-        (Refusal("ITEM_ERROR", "ITEM_LOGIN_REQUIRED"), ReauthRequired),
+        (Refusal("ITEM_ERROR", "ITEM_LOGIN_REQUIRED"), BankExpired),
         (Refusal("INVALID_INPUT", "INVALID_API_KEYS"), Misconfigured),
         (Refusal("RATE_LIMIT_EXCEEDED", "ACCOUNTS_LIMIT"), RateLimited),
         (Refusal("INSTITUTION_ERROR", "INSTITUTION_DOWN"), VendorUnavailable),

@@ -27,7 +27,13 @@ Event = dict[str, Any]
 def environment(data: Path, **settings: str) -> dict[str, str]:
     """Return what a process of ours sees: the settings given and nothing of this machine's."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return {**kept, "ODAI_DATA": str(data), "PYTHONUNBUFFERED": "1", **settings}
+    return {
+        **kept,
+        "ODAI_DATA": str(data),
+        "ODAI_SMALL_MODEL": "off",
+        "PYTHONUNBUFFERED": "1",
+        **settings,
+    }
 
 
 def free_port() -> int:

@@ -39,6 +39,26 @@ def test_nothing_is_an_empty_answer(replay: Replay) -> None:
     assert outcome.summary == "No showtimes were found there on Sunday 22 November 2026."
 
 
+def test_a_city_named_is_the_one_searched(replay: Replay) -> None:
+    """Showtimes in Portland, Maine are those of Maine, wherever the user is."""
+    outcome = replay("get_film_showtimes_near_location__city")
+    assert data(outcome)["theaters"][0]["name"] == "Sample Multiplex"
+
+
+def test_a_city_that_means_several_is_asked_about(replay: Replay) -> None:
+    """A name nobody is sure of comes back as choices, and no call to the cinemas is spent."""
+    places = [
+        {"name": "Springfield", "latitude": at, "longitude": -80, "admin1": state, "population": 9}
+        for at, state in ((37.2, "Missouri"), (42.1, "Massachusetts"))
+    ]
+    search = {
+        "request": {"host": "geocoding-api.open-meteo.com", "path": "/v1/search"},
+        "response": {"json": {"results": places}},
+    }
+    outcome = replay.run("get_nearby_theaters_near_location", {"location": "Springfield"}, search)
+    assert outcome.summary.startswith("Which Springfield do you mean")
+
+
 def test_the_sandbox_has_a_place_of_its_own(replay: Replay) -> None:
     """With territory XX every position is the sample's."""
     name = "get_nearby_theaters_near_location"

@@ -22,7 +22,7 @@ def test_a_place_with_its_lasting_id(replay: Replay) -> None:
     """Coordinates are numbers; rows without a position or an id are survived."""
     outcome = replay(f"{FIND}__success")
     assert outcome.summary == (
-        "Bergen, Vestland, Norway is at 60.39431, 5.32592. There are 1 other candidates."
+        "Bergen, Vestland, Norway is at 60.39431, 5.32592. There is 1 other candidate."
     )
     assert [place["osm_id"] for place in data(outcome)["places"]] == ["R222222", ""]
 
