@@ -364,8 +364,9 @@ class _Silence:
         self._content = response.content
         self._seconds = seconds
         self._heard = self._loop.time()
-        if (connection := response.connection) and connection.protocol:
-            connection.protocol.read_timeout = None
+        protocol = response.connection.protocol if response.connection else None
+        if protocol is not None:  # it has a length, and counts as false while that is 0
+            protocol.read_timeout = None
         self._timer = self._loop.call_later(seconds, self._check)
 
     def hear(self) -> None:
