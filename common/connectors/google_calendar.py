@@ -310,7 +310,7 @@ async def get_google_calendar_events(
     rows = [
         row
         for row in records(body["items"])
-        if row.get("status") != "cancelled" and row.get("eventType") not in HIDDEN
+        if row.get("status") != "cancelled" and text(row.get("eventType")) not in HIDDEN
     ]
     events = fitting([_event(ctx, row) for row in rows[:limit]])
     told = "; ".join(f"{event['title']}, {_when(event)}" for event in events[:4])

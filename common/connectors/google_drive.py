@@ -185,7 +185,8 @@ def _source(file: File) -> Source:
 
 def _say(file: File) -> str:
     day = instant(file["modified"])
-    return f"{file['name']} ({file['kind']})" + (f", {spoken_date(day.date())}" if day else "")
+    named = f"{file['name']} ({file['kind']})" if file["kind"] else file["name"]
+    return named + (f", {spoken_date(day.date())}" if day else "")
 
 
 @tool(progress="Searching your Drive…")

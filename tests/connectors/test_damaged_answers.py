@@ -26,12 +26,7 @@ from .conftest import HERE, Replay, Time, entries
 # A list beyond its second item holds more of the same.
 ITEMS = 2
 PLACEHOLDERS = {"None", "nan", "null", "[]", "{}", "NaN", "inf"}
-# Known: a kind of event that is no text, and a file without its kind.
-KNOWN = {"google_calendar", "google_drive"}
-SLUGS = [
-    pytest.param(e.slug, marks=pytest.mark.xfail(strict=False)) if e.slug in KNOWN else e.slug
-    for e in entries()
-]
+SLUGS = [entry.slug for entry in entries()]
 DAMAGES = ("null", "missing", "text", "blank", "other", "odd", "gaps")
 # What is shown as it came: of a JSON document, its nulls are the content.
 VERBATIM = {"fetch_website"}
