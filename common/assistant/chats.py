@@ -65,6 +65,7 @@ class ChatState:
     stale: bool = False  # another process moved on: read again before the next turn
     others: frozenset[str] = frozenset()  # other processes that show the chat
     last: Cursor | None = None
+    heard: tuple[str | None, Cursor | None] = (None, None)  # what was running and last, by word
     tainted: bool = False  # it holds text written by strangers
     granted: frozenset[str] = frozenset()  # tools the user always allows
     timezone: str = "UTC"  # IANA name of the zone that the user's device was in last
@@ -234,19 +235,21 @@ class Chats:
     def take_in(self, state: ChatState, data: Data) -> bool:
         """Take in the chat's document as it was heard; return whether a turn elsewhere moved on.
 
-        What this process wrote itself may be heard late, and tells it nothing.
+        What this process wrote itself may be heard late, and tells it nothing. What it has read
+        meanwhile (`refresh`) is still news: those who watch have not been shown it.
         """
         if data.get("owner") != state.uid:
             return False
         state.others = frozenset(data.get("viewers", ())) - {self.instance}
         state.title = self._title(state, data)
-        last = Cursor(data["last_turn"], data["last_seq"])
-        if data.get("by") == self.instance or (state.running, state.last) == (
-            data["running"],
-            last,
-        ):
+        before, state.heard = (
+            state.heard,
+            (data["running"], Cursor(data["last_turn"], data["last_seq"])),
+        )
+        if data.get("by") == self.instance or state.heard == before:
             return False
-        state.running, state.last, state.stale = data["running"], last, True
+        state.running, state.last = state.heard
+        state.stale = True
         return True
 
     async def _change(self, state: ChatState, changes: Data) -> None:

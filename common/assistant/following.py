@@ -16,6 +16,7 @@ from typing import Any
 from common.assistant.chats import Chats
 from common.assistant.journal import Entry, TurnJournal
 from common.assistant.protocol import Title
+from common.assistant.retrying import WHILE, retrying
 from common.assistant.room import Room
 from common.errors import OdaiError
 from common.log import get_logger
@@ -55,7 +56,8 @@ class Following:
                 self._watch = await self._chats.watch(self._heard)
         self._rooms.setdefault(room.state.id, {})[room.state.uid] = room
         await self._chats.announce(room.state)
-        if room.state.running:
+        room.state.heard = room.state.running, room.state.last
+        if room.state.running and room not in self._reading:
             self._reading.add(room)
             await self._read_all(room)
 
@@ -111,12 +113,15 @@ class Following:
         try:
             while True:
                 self._again.discard(room)
-                await self._read(room)
+                await retrying(lambda: self._read(room), attempts=WHILE)
                 if room not in self._again:
                     return
         except OdaiError as err:
             extra = {"code": err.code, "chat_id": room.state.id}
             log.warning("chat not followed", extra=extra)
+            for viewer in list(room.viewers):
+                room.leave(viewer)
+                viewer.drop(1013, "This chat could not be read. Reconnect with your cursor.")
         finally:
             self._reading.discard(room)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -54,6 +54,7 @@ from common.assistant.protocol import (
 )
 from common.assistant.recovery import Recovery
 from common.assistant.replays import Replays
+from common.assistant.retrying import WHILE, retrying
 from common.assistant.room import APPROVAL, JOB, Request, Room, Viewer
 from common.assistant.routing import Router
 from common.assistant.schedules import DUE
@@ -85,10 +86,8 @@ log = get_logger(__name__)
 
 MAX_STEPS = 12  # model calls in one turn
 MAX_QUEUED = 20  # prompts waiting in one chat
-_STORE_ATTEMPTS = 4
 _BEGIN_ATTEMPTS = 16
 _BEGIN_SECONDS = 2.0  # how long a follow-up's task waits for its turn to begin
-_END_ATTEMPTS = 9  # about 25 s: a turn that cannot be closed is taken over after its lease
 _TOKENS = ("input_tokens", "cached_tokens", "output_tokens")
 Status: TypeAlias = Literal["done", "stopped", "waiting_for_approval", "failed"]
 
@@ -478,7 +477,7 @@ class Turns:
                         or (request.due.text if request.due else "")
                         or ("Voice call" if turn.manner.channel == "voice" else "")
                     )
-                await self._retrying(
+                await retrying(
                     lambda: self._means.budgets.hold(tab.hold, begin)  # noqa: B023
                 )
                 break
@@ -592,9 +591,9 @@ class Turns:
     async def _end(self, room: Room, turn: Turn, status: Status, *, asked: list[str]) -> None:
         journal = turn.journal
         if turn.left:
-            await self._retrying(lambda: self._means.jobs.leave_all(turn.id, told=turn.told))
+            await retrying(lambda: self._means.jobs.leave_all(turn.id, told=turn.told))
         proposals = await self._proposals(turn, room)
-        await self._retrying(journal.settle, attempts=_END_ATTEMPTS)
+        await retrying(journal.settle, attempts=WHILE)
         # Nothing is awaited from here to the commit, which stores these events or none of them.
         if status == "waiting_for_approval":
             turn.tell_pending()
@@ -616,7 +615,7 @@ class Turns:
                 also=[*proposals, *also],
             )
 
-        await self._retrying(lambda: self._settle(room, turn, end), attempts=_END_ATTEMPTS)
+        await retrying(lambda: self._settle(room, turn, end), attempts=WHILE)
         journal.stored(chunk.last)
         self._spawn(self._publish(room, turn, status))
         if status == "done" and asked[-1] and self._closing.thinks:
@@ -735,7 +734,7 @@ class Turns:
     ) -> TurnJournal:
         async def store_chunk(chunk: Chunk) -> None:
             try:
-                await self._retrying(lambda: self._chats.store_chunk(room.state, turn_id, chunk))
+                await retrying(lambda: self._chats.store_chunk(room.state, turn_id, chunk))
             except Conflict:
                 self._lose(room, turn_id)
                 raise
@@ -786,19 +785,6 @@ class Turns:
             owner=self._chats.instance,
             lease_until=now + dt.timedelta(seconds=LEASE_SECONDS),
         )
-
-    async def _retrying(
-        self, commit: Callable[[], Awaitable[None]], *, attempts: int = _STORE_ATTEMPTS
-    ) -> None:
-        """Commit, a few times where the store is away for a moment."""
-        for attempt in range(attempts):
-            try:
-                return await commit()
-            except OdaiError as err:
-                passing = err.retryable and not isinstance(err, Conflict)
-                if not passing or attempt == attempts - 1:
-                    raise
-                await asyncio.sleep(min(0.1 * 2**attempt, 5.0))
 
     def _spawn(self, work: Any) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)

@@ -214,6 +214,27 @@ def test_what_another_server_answered_is_part_of_the_conversation(services: Make
     services().loop.run(scene())
 
 
+def test_news_that_was_read_before_it_was_heard_is_still_news(services: Make) -> None:
+    """Whoever reads the chat between a change and word of it does not hide it from viewers."""
+    both = services(), services()
+    chats, there = (each.chats for each in both)
+
+    async def scene() -> None:
+        state = await chats.load("c1", "u1")
+        begun = record(chats)
+        await chats.begin(state, begun, USER, chunk(1, 1))
+        following = await there.load("c1", "u1")
+        following.heard = following.running, following.last
+        await chats.end(state, begun.id, items=[USER], chunk=chunk(2, 2), status="done", usage={})
+        await there.refresh(following)  # as the next turn does, or the watch over a lease
+        stored = await both[1].store.get(documents.chat("c1"))
+        assert stored is not None
+        assert there.take_in(following, stored.data)
+        assert not there.take_in(following, stored.data)  # once
+
+    both[0].loop.run(scene())
+
+
 def test_another_users_chat_is_not_there(services: Make) -> None:
     """Whether a chat of somebody else exists cannot be found out."""
     made = services()
