@@ -11,7 +11,12 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from common.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 Data: TypeAlias = dict[str, Any]
 Clock: TypeAlias = Callable[[], dt.datetime]
@@ -35,6 +40,16 @@ def new_id(*, after: str = "") -> str:
     if after:
         value = max(value, _number(after) + 1)
     return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -5, -5))
+
+
+def time_zone(name: str) -> ZoneInfo:
+    """Return the zone of an IANA name; InvalidInput where there is none."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # cold start: few functions need zones
+
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as err:  # "America" is a folder
+        raise InvalidInput("timezone is an IANA name such as Europe/Paris.") from err
 
 
 def _number(ulid: str) -> int:

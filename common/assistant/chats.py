@@ -71,17 +71,31 @@ class ChatState:
     timezone: str = "UTC"  # IANA name of the zone that the user's device was in last
     updated_at: dt.datetime | None = None
     history: list[tuple[str, list[Item]]] = field(default_factory=list)  # (turn id, its items)
+    _sizes: dict[str, tuple[list[Item], int]] = field(default_factory=dict, repr=False)
 
     def input_items(self) -> list[Item]:
         """Return the model's history: the latest turns that fit HISTORY_TURNS and _BYTES."""
-        kept: list[list[Item]] = []
-        size = 0
-        for _, items in reversed(self.history[-HISTORY_TURNS:]):
-            size += len(msgspec.json.encode(items))
-            if kept and size > HISTORY_BYTES:
+        return [item for items, _ in self._kept() for item in items]
+
+    def input_bytes(self) -> int:
+        """Return the size of the model's history as JSON."""
+        return sum(size for _, size in self._kept())
+
+    def _kept(self) -> list[tuple[list[Item], int]]:
+        """Return the latest turns' items that fit, oldest first, each with its size."""
+        known, self._sizes = self._sizes, {}
+        kept: list[tuple[list[Item], int]] = []
+        total = 0
+        for turn_id, items in reversed(self.history[-HISTORY_TURNS:]):
+            of, size = known.get(turn_id, (None, 0))
+            if of is not items:  # a turn's items are replaced whole, never changed
+                size = len(msgspec.json.encode(items))
+            self._sizes[turn_id] = items, size
+            total += size
+            if kept and total > HISTORY_BYTES:
                 break
-            kept.append(items)
-        return [item for items in reversed(kept) for item in items]
+            kept.append((items, size))
+        return kept[::-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +332,7 @@ class Chats:
             await self.refresh(state)
         state.running, state.last = None, Cursor(turn_id, chunk.last)
         state.tainted |= tainted
-        state.history = [pair for pair in state.history if pair[0] != turn_id]
+        state.history = [pair for pair in state.history if pair[0] != turn_id][-HISTORY_TURNS:]
         state.history.append((turn_id, items))
         return versions[len(writes) - len(also) :] if versions else ()
 

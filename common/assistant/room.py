@@ -18,10 +18,12 @@ from common.assistant.approvals import Decided
 from common.assistant.chats import ChatState
 from common.assistant.jobs import Finished
 from common.assistant.journal import TurnJournal
-from common.assistant.protocol import Event, Prompt, encode_event
+from common.assistant.manner import ON_SCREEN, Manner
+from common.assistant.protocol import ErrorEvent, Event, Prompt, encode_event
 from common.assistant.schedules import Due
 from common.assistant.turn import Turn
-from common.tools import Location
+from common.errors import OdaiError
+from common.tools import Asker, Location
 from common.tracing import traceparent
 
 MAX_BACKLOG = 1_048_576  # bytes
@@ -63,6 +65,7 @@ class Request:
     finished: Finished | None = None
     decided: Decided | None = None
     due: Due | None = None
+    manner: Manner = ON_SCREEN
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     trace: str = field(default_factory=traceparent)  # of the frame or task that asked
 
@@ -88,6 +91,19 @@ class Room:
     def journal(self) -> TurnJournal | None:
         """The latest turn's journal, if this process has it."""
         return next(reversed(self.journals.values()), None)
+
+    @property
+    def asker(self) -> Asker:
+        """Whoever asks here, and where they are."""
+        where = self.location
+        return Asker(
+            self.state.uid,
+            self.timezone,
+            where.latitude if where else None,
+            where.longitude if where else None,
+            self.address,
+            self.state.id,
+        )
 
     def open_journal(self, journal: TurnJournal) -> None:
         """Let `journal` be what viewers see next."""
@@ -172,3 +188,8 @@ class Room:
             if turn_id >= viewer.turn_id:
                 total += journal.backlog(viewer.seq if turn_id == viewer.turn_id else 0)
         return total
+
+
+def error_event(err: OdaiError) -> ErrorEvent:
+    """Return what clients are told of an error."""
+    return ErrorEvent(err.code, str(err), err.retryable)

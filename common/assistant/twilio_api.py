@@ -80,14 +80,18 @@ class TwilioApi:
         }  # fmt: skip
         return str((await self._post("/Calls", form)).get("sid", ""))
 
+    async def redirect(self, sid: str, document: str) -> None:
+        """Let a call go on with a TwiML `document`. Refused: it is over, or unknown."""
+        await self._post(f"/Calls/{sid}", {"Twiml": document})
+
     async def _post(self, path: str, form: Mapping[str, str | None]) -> Mapping[str, Any]:
         client, base, headers = self._client()
         reply = await client.request(
-            "POST", f"{base}{path}.json", form=form, headers=headers, expect=(400,)
+            "POST", f"{base}{path}.json", form=form, headers=headers, expect=(400, 404)
         )
         body = reply.json()
         body = body if isinstance(body, dict) else {}
-        if reply.status == 400:
+        if reply.status in (400, 404):
             code = body.get("code")
             raise Refused(code if isinstance(code, int) else 0)
         return body

@@ -10,15 +10,14 @@ POST   /due               from the queue
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flask import Request, Response, jsonify
 
 from common.assistant.protocol import check_chat_id
 from common.assistant.schedules import LONGEST, Draft, Kind, Scheduled, shown
 from common.assistant.scheduling import rule_of
+from common.documents import time_zone
 from common.errors import InvalidInput, NotFound
 from common.identity import Identity
 from common.tools import Asker
@@ -54,7 +53,8 @@ def due(request: Request, services: OwnServices) -> Response:
     body = json_body(request)
     uid, schedule_id = (text_field(body, name, longest=128) for name in ("uid", "id"))
     n, made_at = body.get("n"), body.get("made_at")
-    if not isinstance(n, int) or not isinstance(made_at, int | float):
+    is_number = isinstance(made_at, int | float) and not isinstance(made_at, bool)
+    if not is_number or type(n) is not int:
         raise InvalidInput("n and made_at must be numbers.")
     done = services.loop.run(services.schedules.due(uid, schedule_id, n, made_at))
     return acknowledge(done.status, done.retry_after)
@@ -75,7 +75,7 @@ def _made(body: dict[str, Any], services: OwnServices, user: Identity) -> Schedu
     chat_id = check_chat_id(str(body["chat_id"])) if body.get("chat_id") else ""
     draft = Draft(
         kind, text_field(body, "text", longest=LONGEST),
-        rule=rule_of(when, _local(services, zone)), sms=when.sms,
+        rule=rule_of(when, services.clock().astimezone(time_zone(zone))), sms=when.sms,
     )  # fmt: skip
     if chat_id:  # NotFound where it is another user's
         services.loop.run(services.chats.load(chat_id, user.uid))
@@ -92,10 +92,3 @@ def _changed(
         case "active":
             return services.loop.run(services.schedules.resume(user.uid, schedule_id))
     raise InvalidInput("status is paused or active.")
-
-
-def _local(services: OwnServices, zone: str) -> dt.datetime:
-    try:
-        return services.clock().astimezone(ZoneInfo(zone))
-    except (ZoneInfoNotFoundError, ValueError, OSError) as err:
-        raise InvalidInput("timezone is an IANA name such as Europe/Paris.") from err

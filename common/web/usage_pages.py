@@ -5,21 +5,22 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import asdict
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flask import Request, Response, jsonify
 
 from common.assistant.usage import LONGEST_DAYS, Day, dollars, total
-from common.errors import InvalidInput
+from common.documents import time_zone
 from common.identity import Identity
+from common.web.edge import count_field
 from common.web.own import OwnServices
 
 
 def answer(request: Request, services: OwnServices, user: Identity) -> Response:
     """Return `{timezone, today, days, cost_usd, limits}`; money is text, in US dollars."""
     run, usage = services.loop.run, services.usage
-    zone = _zone(request.args.get("timezone", "")) or run(usage.zone(user.uid))
-    count = _count(request.args.get("days", "30"))
+    named = request.args.get("timezone", "")
+    zone = time_zone(named).key if named else run(usage.zone(user.uid))
+    count = count_field(request.args, "days", default=30, most=LONGEST_DAYS)
     today = usage.today(zone)
     days = run(usage.days(user.uid, today - dt.timedelta(count - 1), today))
     caps = services.budgets.caps
@@ -43,18 +44,3 @@ def _shown(day: Day) -> dict[str, Any]:
         "tokens": asdict(day.tokens),
         "tool_calls": dict(day.tools),
     }
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= LONGEST_DAYS:
-        raise InvalidInput(f"days must be 1 to {LONGEST_DAYS}.")
-    return int(text)
-
-
-def _zone(name: str) -> str:
-    if not name:
-        return ""
-    try:
-        return ZoneInfo(name).key
-    except (ZoneInfoNotFoundError, ValueError, OSError) as err:
-        raise InvalidInput("timezone is an IANA name such as Europe/Paris.") from err

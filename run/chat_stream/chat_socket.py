@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from flask import request
 from simple_websocket import Server
@@ -14,11 +13,12 @@ from simple_websocket import Server
 from common.assistant import protocol
 from common.assistant.protocol import ErrorEvent, Frame, Pong
 from common.egress.guard import is_public
-from common.errors import InvalidInput, NotAllowed, NotAuthenticated, OdaiError, RateLimited
+from common.errors import InvalidInput, OdaiError, RateLimited
 from common.identity import Identity
 from common.log import get_logger, new_trace
 from common.tracing import operation
 from common.web.edge import client_address
+from run.chat_stream.admission import check_origin, identify
 from run.chat_stream.socket import SocketConnection, hand_over
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ class ChatSockets:
         services = self._services
         try:
             protocol.check_chat_id(chat_id)
-            self._check_origin()
-            identity = services.loop.run(self._identify(), timeout=15.0)
+            check_origin(services)
+            identity = identify(services, purpose="chat")
             self._check_room_for(identity)
         except RateLimited as err:
             server.close(_TRY_LATER, str(err)[:120])
@@ -102,30 +102,6 @@ class ChatSockets:
         sent.append(moment)
 
     # --- who may connect --------------------------------------------------------------------
-
-    async def _identify(self) -> Identity:
-        services = self._services
-        offered = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
-        tickets = [p.strip()[7:] for p in offered if p.strip().startswith("ticket.")]
-        if tickets:
-            identity = (await services.tickets.redeem(tickets[0], purpose="chat")).identity
-        elif token := request.args.get("token"):
-            identity = await services.verifier.verify(token)
-        else:
-            raise NotAuthenticated("Sign in first.")
-        if identity.anonymous and services.settings.production:
-            raise NotAllowed("Sign in with an account to chat.")
-        await services.members.admit(identity)
-        return identity
-
-    def _check_origin(self) -> None:
-        origin = request.headers.get("Origin")
-        settings = self._services.settings
-        # Clients that are no browsers send no Origin; a browser always does.
-        if origin is None or origin in settings.allowed_origins:
-            return
-        if urlsplit(origin).netloc != request.host:
-            raise NotAllowed("This page may not open a chat here.")
 
     def _check_room_for(self, identity: Identity) -> None:
         if self._closing:

@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -34,6 +33,7 @@ import aiohttp
 
 from common.errors import Misconfigured
 from common.settings import Settings
+from run.local.ports import free_port
 
 if TYPE_CHECKING:
     from tests.fakes.openai_realtime import Answer, Asked, Session
@@ -227,9 +227,7 @@ def _named(asked: Asked, output: Mapping[str, Any]) -> str:
 @contextlib.contextmanager
 def suite(environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
     """Run a suite on a port of its own; yields its address and its log."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="odai-call-") as folder:
         log = Path(folder, "log")
         with log.open("w") as output:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from common.errors import Misconfigured
+from run.local.ports import free_port
 
 START_TIMEOUT_S = 60.0
 _LOOPBACK = "127.0.0.1,localhost"
@@ -110,7 +110,7 @@ def _started(arguments: list[str], ready: Callable[[str, str], bool]) -> Iterato
             "Google's emulators need Java 17 or later: apt-get install default-jre-headless."
         )
     bypass_proxy()
-    host, port = "127.0.0.1", _free_port()
+    host, port = "127.0.0.1", free_port()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             [java, *arguments, f"--host={host}", f"--port={port}"],
@@ -133,12 +133,6 @@ def _java_path() -> str:
     home = os.environ.get("JAVA_HOME")
     path = os.environ.get("PATH", os.defpath)
     return f"{home}/bin{os.pathsep}{path}" if home else path
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait(

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from common.assistant.conduct import MAX_STEPS
 from common.assistant.protocol import DeviceLocation, Edit, Prompt, Regenerate
-from common.assistant.turns import MAX_QUEUED, MAX_STEPS
+from common.assistant.turns import MAX_QUEUED
 from common.errors import InvalidInput, NotFound, RateLimited
 from tests.assistant.conversation import Conversation, Event, check_turn, of, text_of
 from tests.fakes.openai_responses import (

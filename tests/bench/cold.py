@@ -11,7 +11,6 @@ import contextlib
 import http.client
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from typing import Protocol
 from common.documents import now
 from common.identity import DevelopmentTokens
 from run.local.emulators import EmulatorMissing, firestore_emulator
+from run.local.ports import free_port
 from run.local.stage import stage
 from tests.bench.processes import Server
 
@@ -129,7 +129,7 @@ def _functions() -> Iterator[tuple[dict[str, Path], dict[str, str]]]:
 
 def _start(name: str, folder: Path, environ: dict[str, str]) -> Start:
     """Start a process, wait for its first good answer, and end it."""
-    port = _free_port()
+    port = free_port()
     began = time.perf_counter()
     process = subprocess.Popen(
         [
@@ -168,9 +168,3 @@ def _first_answer(process: subprocess.Popen[str], port: int, path: str, token: s
         assert answer.status == 200, (answer.status, body[:300])
         json.loads(body)
         return
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

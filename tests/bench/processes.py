@@ -24,6 +24,7 @@ from typing import Any
 
 from common.documents import now
 from common.identity import DevelopmentTokens
+from run.local.ports import free_port
 
 _CORES = sorted(os.sched_getaffinity(0))
 _SERVER_CORES = set(_CORES[:1])
@@ -125,7 +126,7 @@ class Server:
 @contextlib.contextmanager
 def server(kind: str, upstream: str, **environment: str) -> Iterator[Server]:
     """Run ours, the peer or the relay, speaking to the endpoint at `upstream`."""
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="odai-bench-") as folder:
         if kind == "ours":
             process = spawn(
@@ -196,13 +197,6 @@ def _resident_kb(pid: int) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1])
     return 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _wait_for(port: int, process: subprocess.Popen[str]) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import aiohttp
 
+from run.local.ports import free_port
 from tests.fakes.acts import Effects
 
 
@@ -30,7 +31,7 @@ class Suite:
         self.folder = folder
         self.effects = Effects(folder / "effects")
         self.log = folder / "log"
-        self.port = _free_port()
+        self.port = free_port()
         self._environ = {
             "ODAI_DATA": str(folder / "data"),
             "ODAI_SMALL_MODEL": "off",
@@ -96,13 +97,6 @@ class Suite:
     def _listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _serve() -> None:

@@ -7,7 +7,7 @@ import json
 import re
 import sqlite3
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from common.bootstrap import Services
 from common.errors import NotFound, RateLimited, VendorUnavailable
 from common.identity.members import TERMS
 from common.oauth.flow import Profile, Tokens
+from common.oauth.providers import PROVIDERS
 from common.store import Create, Put, Query
 from run.local.functions import FOLDER
 from tests.fakes.plaid import FakePlaid, transaction
@@ -59,23 +60,6 @@ class Account:
 
 
 @pytest.fixture
-def plaid() -> Iterator[FakePlaid]:
-    """Serve Plaid on loopback."""
-    with FakePlaid() as fake:
-        yield fake
-
-
-@pytest.fixture
-def app(services: Make, plaid: FakePlaid) -> Iterator[Services]:
-    """Services of the function's process."""
-    before = Services._of_process
-    made = services(**plaid.environ)
-    made.adopt()
-    yield made
-    Services._of_process = before
-
-
-@pytest.fixture
 def account(app: Services) -> Account:
     source = str(FOLDER / "account" / "main.py")
     return Account(app, functions_framework.create_app("account", source).test_client())
@@ -113,6 +97,7 @@ def test_production_lets_nobody_in_without_the_terms(account: Account, app: Serv
     ("method", "path"),
     [("GET", "/"), ("GET", "/terms"), ("POST", "/terms"), ("POST", "/phone"),
      ("POST", "/phone/verify"), ("DELETE", "/phone"), ("POST", "/pin"), ("GET", "/integrations"),
+     ("GET", "/connections"),
      ("POST", "/tickets"), ("GET", "/export"), ("DELETE", "/")],
 )  # fmt: skip
 def test_every_page_asks_who_is_there(account: Account, method: str, path: str) -> None:
@@ -131,7 +116,9 @@ def test_a_number_is_proven_by_the_code_sent_there(account: Account, app: Servic
     answer = account("POST", "/phone/verify", {"code": account.code})
     assert answer.json == {"verified": True, "ending": "00"}
     assert app.loop.run(app.phones.owner(NUMBER)) == "ada"
-    assert account("GET", "/").json["phone"] == {"verified": True, "ending": "00"}
+    shown = account("GET", "/").json["phone"]
+    assert (shown["verified"], shown["ending"]) == (True, "00")
+    assert "TWILIO_PHONE_NUMBER" in shown["missing"]  # its page says so before a number is typed
     assert b"415555" not in b"".join(dump(app)) and b"users/ada" in b"".join(dump(app))
     assert account("POST", "/phone/verify", {"code": account.code}).status_code == 400
     assert account("DELETE", "/phone").status_code == 200
@@ -226,6 +213,38 @@ def test_integrations_show_what_is_linked(
     assert shown["open_meteo"]["linked"] == [] and shown["yelp"]["on"] is False
     other = account("GET", "/integrations", uid="bob").json["integrations"]
     assert all(each["linked"] == [] for each in other)
+
+
+def test_what_each_connection_would_allow_is_told_before(
+    account: Account, app: Services, plaid: FakePlaid
+) -> None:
+    """By feature: what is asked for, what is looked at, what waits for a yes; and what is held."""
+    scopes = tuple(PROVIDERS["google"].features["calendar"])
+    tokens = Tokens(access="ya29.a", refresh="1//r", scopes=scopes)
+    profile = Profile("108", "ada@example.com")
+    app.loop.run(app.linked.link("ada", "google", profile, tokens))
+    app.loop.run(app.banks.exchange("ada", plaid.consent()))
+    shown = {each["slug"]: each for each in account("GET", "/connections").json["services"]}
+    assert set(shown) == {*PROVIDERS, "plaid"}
+
+    google = shown["google"]
+    assert google["missing"] == ["GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET"] and not google["on"]
+    [linked] = google["accounts"]
+    assert linked["features"] == ["calendar"] and linked["used_at"] is None
+    [mail] = [each for each in google["features"] if each["name"] == "mail"]
+    assert "write drafts and send mail" in mail["asks"] and mail["connectors"] == ["Gmail"]
+    assert "Search your Gmail" in mail["looks"] and "Send an email from your Gmail" in mail["acts"]
+
+    bank = shown["plaid"]
+    assert bank["on"] and bank["accounts"][0]["label"] == "First Bank"
+    assert bank["accounts"][0]["parts"][0] == "Everyday Checking 4417"
+    assert bank["accounts"][0]["status"] == "ok" and bank["features"][0]["acts"] == []
+    for service in shown.values():
+        for feature in service["features"]:
+            assert feature["asks"] and feature["connectors"] and feature["looks"]
+            assert not any("the user" in said for said in feature["looks"] + feature["acts"])
+    others = account("GET", "/connections", uid="bob").json["services"]
+    assert all(each["accounts"] == [] for each in others)
 
 
 def test_the_list_of_services_is_written_down_anew(account: Account, app: Services) -> None:

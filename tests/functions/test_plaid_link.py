@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import functions_framework
@@ -15,23 +15,6 @@ from run.local.functions import FOLDER
 from tests.fakes.plaid import FakePlaid, transaction
 
 Make = Callable[..., Services]
-
-
-@pytest.fixture
-def plaid() -> Iterator[FakePlaid]:
-    """Serve Plaid on loopback."""
-    with FakePlaid() as fake:
-        yield fake
-
-
-@pytest.fixture
-def app(services: Make, plaid: FakePlaid) -> Iterator[Services]:
-    """Services of the function's process."""
-    before = Services._of_process
-    made = services(**plaid.environ)
-    made.adopt()
-    yield made
-    Services._of_process = before
 
 
 @pytest.fixture

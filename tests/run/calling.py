@@ -153,9 +153,8 @@ class Container:
             return [
                 *own,
                 *(["line"] if voice.count else []),
-                *(["voice"] if turns._voices else []),
+                *(["voice"] if turns._conductor.voices else []),
                 *(["room"] if turns._rooms else []),
-                *(["manner"] if turns._manners else []),
             ]
 
         async def quiet() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,11 +16,9 @@ import pytest
 from common.bootstrap import Services
 from common.errors import NotAuthenticated
 from common.store import Query
-from run.local.suite import create_suite
 from tests.assistant.acting import TO_ACTS, effects
-from tests.fakes import acts
-from tests.fakes.openai_responses import Calls, FakeOpenAI, Gate, Reply, Step, Text
-from tests.fakes.twilio import ACCOUNT, FakeTwilio, new_sid
+from tests.fakes.openai_responses import Calls, Gate, Reply, Text
+from tests.fakes.twilio import ACCOUNT, new_sid
 from tests.run.phones import NUMBER, STRANGER, Clock, Phone, call_form, onward, said, verbs
 
 Make = Callable[..., Services]
@@ -32,35 +31,9 @@ BROWSER = {
 
 
 @pytest.fixture
-def twilio() -> Iterator[FakeTwilio]:
-    """Serve Twilio's API on loopback."""
-    with FakeTwilio() as fake:
-        yield fake
-
-
-@pytest.fixture
-def start(services: Make, twilio: FakeTwilio, tmp_path: Path) -> Iterator[Callable[..., Phone]]:
-    """Start the suite in this process, with a scripted model if given; return ada's telephone."""
-    before = Services._of_process
-    fakes: list[FakeOpenAI] = []
-
-    def begin(*script: Step, **environ: str) -> Phone:
-        given = {**twilio.environ, "TWILIO_API_KEY": "", "TWILIO_API_SECRET": "", **environ}
-        if script:
-            fakes.append(FakeOpenAI(*script).__enter__())
-            given |= {"OPENAI_BASE_URL": fakes[-1].base_url, acts.ENV: str(effects(tmp_path).path)}
-        made = services(**given)
-        made.clock = Clock()
-        if script:
-            acts.install(made)
-        phone = Phone(made, create_suite(made), twilio)
-        phone.own()
-        return phone
-
-    yield begin
-    Services._of_process = before
-    for fake in fakes:
-        fake.__exit__(None, None, None)
+def start(phone_suite: Callable[..., Phone]) -> Callable[..., Phone]:
+    """Start the suite where no browser may call."""
+    return partial(phone_suite, TWILIO_API_KEY="", TWILIO_API_SECRET="")
 
 
 @pytest.fixture

@@ -27,8 +27,9 @@ from typing import Any
 
 import pytest
 
+from run.local.ports import free_port
 from tests.fakes.openai_responses import Answer, FakeOpenAI, Gate, Reply, Text
-from tests.run.serving import ROOT, Client, Event, Server, connected, free_port
+from tests.run.serving import ROOT, Client, Event, Server, connected
 
 DOCKERFILE = (ROOT / "run" / "chat_stream" / "Dockerfile").read_text()
 NOBODY = 65534

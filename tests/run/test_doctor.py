@@ -21,8 +21,9 @@ from common.google_rest import GoogleRefusal, encode
 from run.local.cloud import facts
 from run.local.cloud_checks import google_checks
 from run.local.doctor import USER, certificate_finding, firebase_token
+from run.local.ports import free_port
 from tests.fakes.openai_responses import FakeOpenAI, HttpError, Text
-from tests.run.serving import ROOT, Server, environment, free_port
+from tests.run.serving import ROOT, Server, environment
 
 Start = Callable[..., Server]
 

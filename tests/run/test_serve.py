@@ -17,13 +17,13 @@ import pytest
 from common import documents
 from common.store import Query, Update
 from common.store.sqlite import SqliteStore
+from run.local.ports import free_port
 from tests.fakes.openai_responses import FakeOpenAI, Gate, Reply, Text
 from tests.run.serving import (
     ROOT,
     Server,
     connected,
     environment,
-    free_port,
     told,
     turn_events,
 )

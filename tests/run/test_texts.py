@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,8 @@ from common.assistant import texts as stored
 from common.bootstrap import Services
 from common.store import Query
 from common.tasks.embedded import Response
-from run.local.suite import create_suite
 from tests.assistant.acting import TO_ACTS, effects
-from tests.fakes import acts
-from tests.fakes.openai_responses import Calls, FakeOpenAI, Step, Text
+from tests.fakes.openai_responses import Calls, Step, Text
 from tests.fakes.twilio import _MESSAGES, ACCOUNT, FakeTwilio, new_sid
 from tests.run.phones import NUMBER, STRANGER, Clock, Phone
 
@@ -26,37 +24,14 @@ PAY = Calls([("pay", {"payee": "Ada", "amount": 5})])
 
 
 @pytest.fixture
-def twilio() -> Iterator[FakeTwilio]:
-    """Serve Twilio's API on loopback."""
-    with FakeTwilio() as fake:
-        yield fake
-
-
-@pytest.fixture
-def start(services: Make, twilio: FakeTwilio, tmp_path: Path) -> Iterator[Callable[..., Phone]]:
-    """Start the suite in this process, with a scripted model if given; return ada's telephone."""
-    before = Services._of_process
-    fakes: list[FakeOpenAI] = []
+def start(phone_suite: Callable[..., Phone]) -> Callable[..., Phone]:
+    """Start the suite with a model that is asked for where it is scripted."""
 
     def begin(*script: Step, **environ: str) -> Phone:
-        if script:
-            fakes.append(FakeOpenAI(*script).__enter__())
-            environ |= {
-                "OPENAI_BASE_URL": fakes[-1].base_url, "OPENAI_API_KEY": "key-of-a-test",
-                acts.ENV: str(effects(tmp_path).path),
-            }  # fmt: skip
-        made = services(**twilio.environ, **environ)
-        made.clock = Clock()
-        if script:
-            acts.install(made)
-        phone = Phone(made, create_suite(made), twilio)
-        phone.own()
-        return phone
+        key = {"OPENAI_API_KEY": "key-of-a-test"} if script else {}
+        return phone_suite(*script, **key, **environ)
 
-    yield begin
-    Services._of_process = before
-    for fake in fakes:
-        fake.__exit__(None, None, None)
+    return begin
 
 
 @pytest.fixture

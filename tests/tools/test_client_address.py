@@ -12,7 +12,6 @@ from flask import Flask, request
 from common.assistant.chats import ChatState
 from common.assistant.protocol import Stop
 from common.assistant.room import Room
-from common.assistant.turns import Turns
 from common.settings import Settings
 from common.web.edge import client_address
 from run.chat_stream.chat_socket import ChatSession
@@ -55,7 +54,7 @@ def test_the_device_that_asks_is_the_one_located() -> None:
         session = ChatSession(cast(Any, None), services, "c", identity, None)
         session.address = address
         await session._act(room, Stop())
-        return Turns._asker(cast(Any, None), room).address
+        return room.asker.address
 
     assert asyncio.run(ask_from("8.8.8.8")) == "8.8.8.8"
     assert asyncio.run(ask_from("1.1.1.1")) == "1.1.1.1"

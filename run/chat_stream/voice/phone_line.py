@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,6 @@ log = get_logger(__name__)
 POLICY = 1008
 _START_SECONDS = 10.0  # from the handshake to the stream's start
 _EARLY_FRAMES = 250  # of the caller's sound, until the call is set up
-_HOST = "api.twilio.com"
 
 
 class PhoneLine:
@@ -124,26 +122,15 @@ class PhoneLine:
 
     async def farewell(self, text: str) -> bool:
         """Let Twilio say it, and hang up."""
-        secret = self._services.settings.secret
-        account, token = secret("TWILIO_ACCOUNT_SID"), secret("TWILIO_AUTH_TOKEN")
-        if not account or not token or not self._call_sid:
+        if not self._call_sid:
             return False
-        from common.egress import Policy
-
-        client = self._services.egress.client(Policy(name="Twilio", hosts=(_HOST,)))
-        pair = base64.b64encode(f"{account}:{token}".encode()).decode()
+        goodbye = twiml.document(twiml.say(text), twiml.hang_up())
         try:
-            reply = await client.request(
-                "POST",
-                f"https://{_HOST}/2010-04-01/Accounts/{account}/Calls/{self._call_sid}.json",
-                form={"Twiml": twiml.document(twiml.say(text), twiml.hang_up())},
-                headers={"Authorization": f"Basic {pair}"},
-                expect=(400, 404),
-            )
+            await self._services.twilio.redirect(self._call_sid, goodbye)
         except OdaiError as err:
             log.warning("goodbye not said", extra={"code": err.code, "call_sid": self._call_sid})
             return False
-        return reply.status < 400
+        return True
 
     def close(self, code: int, reason: str) -> None:
         """Close the stream: Twilio goes on with the next verb, which hangs up."""

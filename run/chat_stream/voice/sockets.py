@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import urlsplit
 
 from flask import request
 from simple_websocket import Server
@@ -16,8 +15,6 @@ from common.assistant import protocol
 from common.errors import (
     InvalidInput,
     Misconfigured,
-    NotAllowed,
-    NotAuthenticated,
     OdaiError,
     RateLimited,
 )
@@ -25,6 +22,7 @@ from common.identity import Identity
 from common.log import get_logger
 from common.telephony import media
 from common.web.twilio_requests import check_signed
+from run.chat_stream.admission import check_origin, identify
 from run.chat_stream.socket import hand_over
 from run.chat_stream.voice.app_line import MAX_FRAME_BYTES, RATES, AppLine
 from run.chat_stream.voice.frames import MediaConnection
@@ -74,8 +72,8 @@ class VoiceSockets:
         try:
             self._check_open()
             protocol.check_chat_id(session_id)
-            self._check_origin()
-            identity = services.loop.run(self._identify(), timeout=15.0)
+            check_origin(services)
+            identity = identify(services, purpose="voice", channel="app")
             self._check_room_for(identity)
             rate, marked = _rate(request.args.get("rate", "24000")), request.args.get("marks")
         except OdaiError as err:
@@ -112,32 +110,6 @@ class VoiceSockets:
         self._lines.discard(line)
 
     # --- who may connect --------------------------------------------------------------------
-
-    async def _identify(self) -> Identity:
-        services = self._services
-        offered = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
-        tickets = [p.strip()[7:] for p in offered if p.strip().startswith("ticket.")]
-        if tickets:
-            found = await services.tickets.redeem(tickets[0], purpose="voice")
-            if found.claims.get("channel") != "app":
-                raise NotAuthenticated("That ticket is for another call.")
-            identity = found.identity
-        elif token := request.args.get("token"):
-            identity = await services.verifier.verify(token)
-        else:
-            raise NotAuthenticated("Sign in first.")
-        if identity.anonymous and services.settings.production:
-            raise NotAllowed("Sign in with an account to talk.")
-        await services.members.admit(identity)
-        return identity
-
-    def _check_origin(self) -> None:
-        origin = request.headers.get("Origin")
-        # Clients that are no browsers send no Origin; a browser always does.
-        if origin is None or origin in self._services.settings.allowed_origins:
-            return
-        if urlsplit(origin).netloc != request.host:
-            raise NotAllowed("This page may not open a call here.")
 
     def _check_open(self) -> None:
         settings = self._services.settings
