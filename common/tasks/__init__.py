@@ -8,14 +8,14 @@ its own idempotency key.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from common.tracing import carried
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(msgspec.Struct, frozen=True):
     """One request to make later.
 
     `queue` names a queue, `path` the function's path ("/connector_worker"), `body` its JSON bytes.
@@ -28,13 +28,12 @@ class Task:
     path: str
     body: bytes
     name: str | None = None
-    headers: dict[str, str] = field(default_factory=carried)
+    headers: dict[str, str] = msgspec.field(default_factory=carried)
     schedule_at: dt.datetime | None = None
     deadline_s: float = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class Queue(msgspec.Struct, frozen=True):
     """How a queue paces and retries: Cloud Tasks' settings, kept by the embedded queue as well."""
 
     name: str

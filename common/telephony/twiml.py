@@ -15,7 +15,8 @@ from typing import Final, Literal
 CONTENT_TYPE: Final = "text/xml; charset=utf-8"
 EMPTY: Final = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 MAX_SPOKEN: Final = 3000  # characters: Twilio cuts Say at 4,096 with its markup
-_UNSPEAKABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What XML cannot hold, named one by one: compiling the complement costs a cold start 10 ms.
+_UNSPEAKABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def document(*elements: str) -> str:

@@ -7,7 +7,7 @@ from flask import Request
 from flask.typing import ResponseReturnValue
 
 from common.bootstrap import Services
-from common.web import phone_pages
+from common.web import text_pages
 from common.web.endpoint import endpoint
 
 
@@ -15,4 +15,4 @@ from common.web.endpoint import endpoint
 @endpoint(Services.of_process)
 def twilio_sms(request: Request, services: Services) -> ResponseReturnValue:
     """Answer `/twilio/sms/incoming` and `/twilio/sms/status`."""
-    return phone_pages.answer_sms(request, services)
+    return text_pages.answer(request, services)

@@ -7,7 +7,7 @@ from flask import Request
 from flask.typing import ResponseReturnValue
 
 from common.bootstrap import Services
-from common.web import phone_pages
+from common.web import call_pages
 from common.web.endpoint import endpoint
 
 
@@ -15,4 +15,4 @@ from common.web.endpoint import endpoint
 @endpoint(Services.of_process)
 def twilio_voice(request: Request, services: Services) -> ResponseReturnValue:
     """Answer `/twilio/incoming`, `/twilio/status`, `/voice/token` and `/voice/call`."""
-    return phone_pages.answer_voice(request, services)
+    return call_pages.answer(request, services)

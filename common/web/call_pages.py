@@ -1,9 +1,7 @@
-"""The pages of `twilio_voice` and `twilio_sms`: what Twilio asks, and the browser's calls.
+"""The pages of `twilio_voice`: what Twilio asks about calls, and the browser's calls.
 
     POST /twilio/incoming       a call: TwiML that connects it, or says why not (GET likewise)
     POST /twilio/status         how a call stands
-    POST /twilio/sms/incoming   a text: taken in; answered later, from the container
-    POST /twilio/sms/status     how a text of ours fared
     POST /voice/token           what a signed-in user's browser calls with
     POST /voice/call            calls a signed-in user about a chat of theirs
 
@@ -23,18 +21,15 @@ from flask import Request, Response, jsonify
 from common.assistant.audit import Audit
 from common.assistant.calls import FINAL, Busy, Call, Calls, check_sid
 from common.assistant.phone_book import Caller, PhoneBook
-from common.assistant.texts import Line, Texts, chat_of
-from common.assistant.twilio_api import OPTED_OUT, TwilioApi
+from common.assistant.twilio_api import TwilioApi
 from common.documents import CHAT_ID, Clock, new_id
 from common.errors import InvalidInput, NotAllowed, NotFound, OdaiError, RateLimited
 from common.identity import Tickets
-from common.identity.blind import BlindIndex
 from common.identity.limits import Limits
 from common.identity.members import Members
 from common.log import get_logger
 from common.telephony import twiml
 from common.telephony.callers import Address, browser_identity, parse_address
-from common.telephony.messages import keyword
 from common.web.edge import json_body
 from common.web.endpoint import signed_in
 from common.web.routes import tail
@@ -42,40 +37,28 @@ from common.web.twilio_requests import SignedServices, answered, form_of
 
 log = get_logger(__name__)
 
-VOICE, SMS = "twilio_voice", "twilio_sms"
+FUNCTION = "twilio_voice"
 GREETING = "Hello, this is your assistant. What can I do for you?"
 PIN_HINT = "For your own accounts, key in your PIN and the pound sign first."
+BROWSER_KEYS = ("TWILIO_ACCOUNT_SID", "TWILIO_API_KEY", "TWILIO_API_SECRET", "TWILIO_APP_SID")
 _TOKEN_S = 600
 _HOUR, _DAY = 3600.0, 86_400.0
 _REPEATED_S = 30.0  # how long a webhook that Twilio repeats is the same one
-_MESSAGE_SID = re.compile(r"[SM]M[0-9a-fA-F]{32}\Z")
 _STRANGER = (
     "Hello, this is O.D.A.I., a personal assistant. I do not know this number. "
     "Sign up in the app and add your number there, then call again. Goodbye."
 )
 _HIDDEN = "I cannot see your number. Please call again without hiding it. Goodbye."
 _SORRY = "Sorry, I cannot take your call right now. Please try again in a little while."
-_INVITED = (
-    "This is ODAI, a personal assistant. I do not know this number: sign up at {home} and add "
-    "your number there, then text me again."
-)
-_PICTURES = "I cannot look at pictures or recordings by text yet: I went by your words alone."
-_ONLY_PICTURES = "I cannot look at pictures or recordings by text yet. Please tell me in words."
-_STOPPED = "You will get no more messages from ODAI. Send START to get them again."
-_STARTED = "You will get messages from ODAI again. Send STOP to end them."
-_HELP = "ODAI, your personal assistant: ask me anything by text. Send STOP to end messages."
 
 
-class PhoneServices(SignedServices, Protocol):
+class CallServices(SignedServices, Protocol):
     """What these pages need of the composition root."""
 
     clock: Clock
 
     @property
     def audit(self) -> Audit: ...
-
-    @property
-    def blind(self) -> BlindIndex: ...
 
     @property
     def calls(self) -> Calls: ...
@@ -90,22 +73,19 @@ class PhoneServices(SignedServices, Protocol):
     def phone_book(self) -> PhoneBook: ...
 
     @property
-    def texts(self) -> Texts: ...
-
-    @property
     def tickets(self) -> Tickets: ...
 
     @property
     def twilio(self) -> TwilioApi: ...
 
 
-def answer_voice(request: Request, services: PhoneServices) -> Response:
+def answer(request: Request, services: CallServices) -> Response:
     """Answer one request to `twilio_voice`, wherever it is mounted."""
     match request.method, tail(request.path, "/twilio_voice", "/twilio", "/voice"):
         case "POST" | "GET", "/incoming":
-            return _incoming(form_of(request, services, function=VOICE), request, services)
+            return _incoming(form_of(request, services, function=FUNCTION), request, services)
         case "POST", "/status":
-            return _call_status(form_of(request, services, function=VOICE), services)
+            return _call_status(form_of(request, services, function=FUNCTION), services)
         case "POST", "/token":
             return _token(request, services)
         case "POST", "/call":
@@ -113,20 +93,7 @@ def answer_voice(request: Request, services: PhoneServices) -> Response:
     raise NotFound("There is no such page.")
 
 
-def answer_sms(request: Request, services: PhoneServices) -> Response:
-    """Answer one request to `twilio_sms`, wherever it is mounted."""
-    match request.method, tail(request.path, "/twilio_sms", "/twilio/sms"):
-        case "POST", "/incoming":
-            return _text(form_of(request, services, function=SMS), services)
-        case "POST", "/status":
-            return _text_status(form_of(request, services, function=SMS), services)
-    raise NotFound("There is no such page.")
-
-
-# --- calls --------------------------------------------------------------------------------------
-
-
-def _incoming(form: Mapping[str, str], request: Request, services: PhoneServices) -> Response:
+def _incoming(form: Mapping[str, str], request: Request, services: CallServices) -> Response:
     sid = check_sid(form.get("CallSid", ""))
     planned = request.args.get("call", "")
     try:
@@ -140,7 +107,7 @@ def _incoming(form: Mapping[str, str], request: Request, services: PhoneServices
 
 
 async def _greeted(
-    sid: str, planned: str, form: Mapping[str, str], services: PhoneServices
+    sid: str, planned: str, form: Mapping[str, str], services: CallServices
 ) -> list[str]:
     """Return what the call is answered with."""
     ours_to_them = form.get("Direction", "inbound").startswith("outbound")
@@ -161,7 +128,7 @@ async def _greeted(
     return await _connected(call, caller, services)
 
 
-async def _turned_away(address: Address, services: PhoneServices) -> list[str]:
+async def _turned_away(address: Address, services: CallServices) -> list[str]:
     if not address.number:
         return [twiml.say(_HIDDEN), twiml.hang_up()]
     try:
@@ -176,7 +143,7 @@ async def _chat_of_call(
     caller: Caller,
     address: Address,
     form: Mapping[str, str],
-    services: PhoneServices,
+    services: CallServices,
 ) -> str:
     """Return the chat that the call goes on with, a new one where none is asked for.
 
@@ -188,7 +155,7 @@ async def _chat_of_call(
     return asked if address.kind == "browser" and CHAT_ID.match(asked) else new_id()
 
 
-async def _begun(sid: str, caller: Caller, chat_id: str, services: PhoneServices) -> Call:
+async def _begun(sid: str, caller: Caller, chat_id: str, services: CallServices) -> Call:
     """Note the call; Busy while the user is on another one, by Twilio's word."""
     calls, manner = services.calls, {"proven": caller.proven, "guest": caller.guest}
     try:
@@ -201,7 +168,7 @@ async def _begun(sid: str, caller: Caller, chat_id: str, services: PhoneServices
         return await calls.begin(sid, caller.uid, chat_id=chat_id, **manner)
 
 
-async def _has_ended(sid: str, services: PhoneServices) -> bool:
+async def _has_ended(sid: str, services: CallServices) -> bool:
     try:
         return await services.twilio.call_status(sid) in (*FINAL, "")
     except OdaiError as err:
@@ -209,7 +176,7 @@ async def _has_ended(sid: str, services: PhoneServices) -> bool:
         return False
 
 
-async def _connected(call: Call, caller: Caller, services: PhoneServices) -> list[str]:
+async def _connected(call: Call, caller: Caller, services: CallServices) -> list[str]:
     settings = services.settings
     if not (settings.openai_api_key or settings.realtime_url):
         heard = f"{settings.base_url}/twilio/heard?n=1"
@@ -231,7 +198,7 @@ async def _connected(call: Call, caller: Caller, services: PhoneServices) -> lis
     return [twiml.connect(url, {"ticket": ticket}), twiml.hang_up()]
 
 
-def _call_status(form: Mapping[str, str], services: PhoneServices) -> Response:
+def _call_status(form: Mapping[str, str], services: CallServices) -> Response:
     sid, number = check_sid(form.get("CallSid", "")), form.get("SequenceNumber", "0")
     if not re.fullmatch(r"[0-9]{1,6}", number):
         raise InvalidInput("SequenceNumber must be a number.")
@@ -241,15 +208,14 @@ def _call_status(form: Mapping[str, str], services: PhoneServices) -> Response:
     return Response(status=204)
 
 
-def _token(request: Request, services: PhoneServices) -> Response:
+def _token(request: Request, services: CallServices) -> Response:
     """Return `{token, identity, expires_in}` for the browser's voice client."""
     secret = services.settings.secret
-    names = ("TWILIO_ACCOUNT_SID", "TWILIO_API_KEY", "TWILIO_API_SECRET", "TWILIO_APP_SID")
     identity = signed_in(request, services)
     if identity.anonymous:
         raise NotAllowed("Sign in with an account to make calls.")
     services.loop.run(services.members.admit(identity))
-    if missing := [name for name in names if not secret(name)]:
+    if missing := [name for name in BROWSER_KEYS if not secret(name)]:
         raise NotAllowed(f"Calls from the browser are not set up here. Set {', '.join(missing)}.")
     services.loop.run(services.limits.spend("call token", identity.uid, most=60, seconds=_HOUR))
     name = browser_identity(identity.uid)
@@ -258,7 +224,7 @@ def _token(request: Request, services: PhoneServices) -> Response:
     from twilio.jwt.access_token import AccessToken
     from twilio.jwt.access_token.grants import VoiceGrant
 
-    account, key, value, app = (secret(name) or "" for name in names)
+    account, key, value, app = (secret(name) or "" for name in BROWSER_KEYS)
     token = AccessToken(account, key, value, identity=name, ttl=_TOKEN_S)
     token.add_grant(VoiceGrant(outgoing_application_sid=app, incoming_allow=True))
     made = token.to_jwt()
@@ -267,7 +233,7 @@ def _token(request: Request, services: PhoneServices) -> Response:
     return response
 
 
-def _call_me(request: Request, services: PhoneServices) -> Response:
+def _call_me(request: Request, services: CallServices) -> Response:
     """Call the user on their own number; with `{"chat_id"}`, to go on with that chat."""
     identity = signed_in(request, services)
     services.loop.run(services.members.admit(identity))
@@ -279,7 +245,7 @@ def _call_me(request: Request, services: PhoneServices) -> Response:
     return jsonify(call_sid=sid, chat_id=chat_id)
 
 
-async def call_user(services: PhoneServices, uid: str, chat_id: str) -> str:
+async def call_user(services: CallServices, uid: str, chat_id: str) -> str:
     """Call a user on their own verified number about a chat; return the call's sid.
 
     Raises NotAllowed (no number, not set up, opted out), RateLimited and what Twilio's API does.
@@ -303,78 +269,3 @@ async def call_user(services: PhoneServices, uid: str, chat_id: str) -> str:
     finally:
         await services.audit.complete(row, status)
     return sid
-
-
-# --- texts --------------------------------------------------------------------------------------
-
-
-def _text(form: Mapping[str, str], services: PhoneServices) -> Response:
-    sid = form.get("MessageSid") or form.get("SmsSid") or ""
-    if not _MESSAGE_SID.match(sid):
-        raise InvalidInput("MessageSid must be SM or MM and 32 hexadecimal digits.")
-    told = services.loop.run(_taken_in(sid, form, services), timeout=12.0)
-    return answered(twiml.message(told)) if told else answered()
-
-
-async def _taken_in(sid: str, form: Mapping[str, str], services: PhoneServices) -> str:
-    """Take in a text; return what to say at once, "" for nothing."""
-    raw, body = form.get("From", ""), form.get("Body", "").strip()
-    address, book = parse_address(raw), services.phone_book
-    gone = await book.opted_out(raw)
-    word = keyword(body, form.get("OptOutType", ""), opted_out=gone)
-    if word is not None:
-        return await _obeyed(word, address, services)
-    if gone:
-        return ""
-    try:
-        caller = await book.caller(address)
-        if caller is None:
-            return await _invitation(address, services)
-        await services.limits.spend("text", caller.uid, most=60, seconds=_HOUR)
-        media = form.get("NumMedia", "0") not in ("", "0")
-        if not body:
-            return _ONLY_PICTURES if media else ""
-        chat_id = chat_of(await services.blind.of("text chat", caller.uid))
-        line = Line(theirs=raw, ours=form.get("To", ""))
-        new = await services.texts.receive(
-            caller.uid, chat_id, message_sid=sid, body=body, line=line, guest=caller.guest
-        )
-        return _PICTURES if media and new else ""
-    except NotAllowed as err:
-        return await _once_a_day("refused text", address, str(err), services)
-    except RateLimited as err:
-        return await _once_a_day("text limit", address, str(err), services)
-
-
-async def _obeyed(word: str, address: Address, services: PhoneServices) -> str:
-    """Note an opt-out word. On SMS Twilio answers it itself; on other channels nobody else does."""
-    told = {"stop": _STOPPED, "start": _STARTED, "help": _HELP}[word]
-    if word == "stop":
-        await services.phone_book.opt_out(address.raw)
-    elif word == "start":
-        await services.phone_book.opt_in(address.raw)
-    return "" if address.kind == "phone" else told
-
-
-async def _invitation(address: Address, services: PhoneServices) -> str:
-    if not address.number:  # short codes and names are machines: two of them would talk for ever
-        return ""
-    told = _INVITED.format(home=services.settings.base_url)
-    return await _once_a_day("invitation", address, told, services)
-
-
-async def _once_a_day(what: str, address: Address, told: str, services: PhoneServices) -> str:
-    try:
-        await services.limits.spend(what, address.raw, most=1, seconds=_DAY)
-    except RateLimited:
-        return ""
-    return told
-
-
-def _text_status(form: Mapping[str, str], services: PhoneServices) -> Response:
-    code = form.get("ErrorCode", "")
-    if code == str(OPTED_OUT):
-        services.loop.run(services.phone_book.opt_out(form.get("To", "")))
-    if code:
-        log.warning("text not delivered", extra={"error_code": code[:10]})
-    return Response(status=204)
