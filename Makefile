@@ -2,9 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# For every platform and Python at once, with the hashes of all their files; no address of an index.
+# httpx2-jsfetch is for browsers, where this does not run.
+LOCK = build/lock/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+  --no-header --no-annotate --no-emit-package httpx2-jsfetch
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs stage deploy destroy bench lock format clean
+.PHONY: help run test check docs stage deploy destroy soak bench lock supply format clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -37,13 +41,22 @@ deploy: $(VENV)/.runtime ## bring a private copy up in Google Cloud (PROJECT=my-
 destroy: $(VENV)/.runtime ## take it down again (PROJECT=my-project ENV=dev)
 	@$(BIN)/python -m run.local destroy --project "$(PROJECT)" --env $(or $(ENV),dev) $(ARGS)
 
+soak: $(VENV)/.tools ## run the long forms: faults, kills, load (ARGS="faults" runs one)
+	@$(BIN)/python -m tests.soak $(ARGS)
+
 bench: $(VENV)/.tools ## print every measured figure, side by side with the peer
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-lock: ## renew requirements.txt from requirements.in
-	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install -q -r requirements.in
-	@{ head -1 requirements.txt; { build/lock/bin/pip freeze; grep '==.*;' requirements.in; } | sort -u -f; } > build/requirements.txt
-	@mv build/requirements.txt requirements.txt && rm -r build/lock
+lock: ## renew both locks (ARGS="-P flask" renews one package only)
+	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install -q --disable-pip-version-check uv==0.13.9
+	@$(LOCK) $(or $(ARGS),--upgrade) requirements.in -o requirements.txt
+	@$(LOCK) $(or $(ARGS),--upgrade) tests/requirements.in -c requirements.txt -o tests/requirements.txt
+	@sed -i.old '1i # Pinned lock of requirements.in, the one every deployable gets: for every platform, with the hashes of\n# every file that may be installed. Made by `make lock`.' requirements.txt
+	@sed -i.old '1i # Pinned lock of tests/requirements.in, which goes on top of requirements.txt. Made by `make lock`.' tests/requirements.txt
+	@rm -r build/lock requirements.txt.old tests/requirements.txt.old
+
+supply: $(VENV)/.tools ## count, audit and list what is installed; write build/sbom.json
+	@$(BIN)/python -m tests.supply $(ARGS)
 
 clean: ## remove what was made (not your data in .odai)
 	@rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

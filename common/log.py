@@ -63,6 +63,22 @@ def configure(*, project: str = "", level: str = "INFO", stream: TextIO | None =
     # These two log every request's URL, and a URL may carry an original client's `?token=`.
     for name in ("werkzeug", "gunicorn.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    server = logging.getLogger("gunicorn.error")
+    server.handlers[:] = []  # what it says is one JSON line as well
+    server.propagate = True
+    server.addFilter(_without_quotes)
+
+
+def _without_quotes(record: logging.LogRecord) -> bool:
+    """Keep gunicorn from quoting what a stranger sent: a broken request line may hold a token."""
+    said = record.getMessage()
+    if said.startswith("Invalid request"):
+        found = re.search(r": ([A-Za-z ]+)", said)
+        record.msg, record.args = "malformed request", ()
+        record.reason = found[1].strip() if found else ""
+    elif said.startswith("Error handling request"):
+        record.msg, record.args = "request failed in the server", ()
+    return True
 
 
 class JsonFormatter(logging.Formatter):
@@ -88,7 +104,8 @@ class JsonFormatter(logging.Formatter):
                 line["logging.googleapis.com/trace_sampled"] = sampled.get()
         if record.exc_info and record.exc_info[0]:
             line["exception"] = where(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        # ASCII alone: half a surrogate pair cannot be written, and a terminal obeys U+009B.
+        return json.dumps(line, default=str)
 
 
 def where(exc_info: Any) -> dict[str, Any]:

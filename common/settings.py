@@ -60,6 +60,11 @@ class Settings:
     firebase_project: str = _setting(
         "ODAI_FIREBASE_PROJECT", "", "project whose ID tokens are accepted; empty: the one above"
     )
+    firebase_api_key: str = _setting(
+        "ODAI_FIREBASE_API_KEY",
+        "",
+        "web API key of that project, no secret: the web client signs users in with it",
+    )
     kms_key: str = _setting(
         "ODAI_KMS_KEY", "", "Cloud KMS key that wraps users' data keys (full resource name)"
     )

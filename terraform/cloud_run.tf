@@ -66,6 +66,17 @@ resource "google_cloud_run_v2_service" "chat_stream" {
         }
       }
 
+      # Public by its nature: the web client signs users in with it. That of another project, where
+      # one is named, is given in `settings`.
+      dynamic "env" {
+        for_each = var.firebase_project == "" ? ["ODAI_FIREBASE_API_KEY"] : []
+
+        content {
+          name  = env.value
+          value = google_apikeys_key.sign_in.key_string
+        }
+      }
+
       dynamic "env" {
         for_each = local.container_secrets
 

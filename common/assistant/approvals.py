@@ -14,17 +14,22 @@ Nothing of the SDK is kept, so that a deploy, an upgrade or weeks of history mak
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from common import documents
+from common.assistant.retrying import retrying
 from common.documents import Clock, Data, new_id
-from common.errors import Conflict, NotFound
+from common.errors import Conflict, NotFound, OdaiError
+from common.log import get_logger
 from common.store import Create, Query, Snapshot, Store, Update
 from common.tools import Asker, Registry
 from common.vault import Vault
+
+log = get_logger(__name__)
 
 LIFETIME = dt.timedelta(hours=24)
 _KEPT = dt.timedelta(days=30)
@@ -125,23 +130,37 @@ class Approvals:
 
         return await self._store.transact(work)
 
+    async def decided_so(self, approval_id: str, uid: str, *, approve: bool) -> bool:
+        """Whether exactly that was decided before."""
+        with suppress(Conflict):
+            decided = await self.get(approval_id, uid)
+            return (decided.decision == "approved") == approve
+        return False
+
     async def claim(self, approval_id: str, uid: str, turn_id: str) -> bool:
         """Move an approved action to `running` for `turn_id`; False where that is not possible."""
 
         async def work(transaction: Any) -> bool:
             found = await self._own(transaction, approval_id, uid)
+            if found.data["status"] == "running" and found.data["run_by"] == turn_id:
+                return True  # an earlier attempt, unheard of
             if found.data["status"] != "approved":
                 return False
             transaction.write(Update(found.path, {"status": "running", "run_by": turn_id}))
             return True
 
-        return await self._store.transact(work)
+        return await retrying(lambda: self._store.transact(work), crowded=True)
 
     async def close(self, approval_id: str, *, known: bool) -> None:
-        """Note that the action ended, or that nobody knows whether it did."""
-        await self._store.commit(
-            Update(_path(approval_id), {"status": "done" if known else "unknown"})
-        )
+        """Note that the action ended, or that nobody knows whether it did.
+
+        Raises nothing: what was done is told whether or not this can be stored.
+        """
+        ended = Update(_path(approval_id), {"status": "done" if known else "unknown"})
+        try:
+            await retrying(lambda: self._store.commit(ended), crowded=True)
+        except OdaiError as err:
+            log.error("approval not closed", extra={"code": err.code, "approval_id": approval_id})
 
     async def get(self, approval_id: str, uid: str) -> Decided:
         """Return what was decided. NotFound as for `decide`, Conflict where nothing was."""
@@ -171,7 +190,7 @@ class Approvals:
         )
         found = await self._store.query(query)
         for each in found:
-            await self.close(each.id, known=False)
+            await self._store.commit(Update(each.path, {"status": "unknown"}))
         return [each.data["tool"] for each in found]
 
     async def _own(self, reader: Any, approval_id: str, uid: str) -> Snapshot:

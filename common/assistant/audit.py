@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from common.assistant.retrying import create_once, retrying
 from common.documents import Clock, new_id
+from common.errors import OdaiError
+from common.log import get_logger
 from common.store import Create, Query, Store, Update
 from common.vault import Vault
+
+log = get_logger(__name__)
 
 BEGUN = "begun"
 
@@ -29,7 +34,7 @@ class Audit:
         row = new_id()
         path = f"audit/{row}"
         sealer = await self._vault.open(uid)
-        await self._store.commit(Create(path, {
+        await create_once(self._store, Create(path, {
             "uid": uid, "what": what, "by": by, "at": self._clock(), "status": BEGUN,
             "turn_id": turn_id,
             "details": sealer.seal(path, "details", details.encode()),
@@ -37,9 +42,15 @@ class Audit:
         return row
 
     async def complete(self, row: str, status: str) -> None:
-        """Note how it ended ("done" or an error's code)."""
-        changes = {"status": status, "ended_at": self._clock()}
-        await self._store.commit(Update(f"audit/{row}", changes))
+        """Note how it ended ("done" or an error's code).
+
+        Raises nothing: what was done is told whether or not this can be stored.
+        """
+        ended = Update(f"audit/{row}", {"status": status, "ended_at": self._clock()})
+        try:
+            await retrying(lambda: self._store.commit(ended), crowded=True)
+        except OdaiError as err:
+            log.error("audit row not completed", extra={"code": err.code, "row": row})
 
     async def acts_of(self, turn_id: str) -> list[tuple[str, str]]:
         """Return what a turn that died did in the user's name, as (what, status).

@@ -19,6 +19,12 @@ from common.tools import Outcome, Tool
 
 _URL = re.compile(r"(?:https?:)?//[^\s\"'<>)\]]+", re.IGNORECASE)
 _WORD = re.compile(r"[^\s\"'<>()\[\]]+")
+_WORDS = ("query", "term", "keyword", "topic")  # what such arguments of a search are called
+# Numbers of accounts and telephones (however grouped), addresses of mail, codes and encoded text.
+_CODE = re.compile(
+    r"[^\s@]+@[^\s@]+|\+?\d(?:[ .\-]?\d){5,}|(?=\S*\d)(?=\S*[A-Za-z])[\w+/=\-]{10,}|[\w+/=\-]{24,}"
+)
+_DAYS = re.compile(r"\b(?:(?:19|20)\d\d(?:-[01]\d-[0-3]\d)?|[0-3]?\d\.[01]?\d\.(?:19|20)\d\d)\b")
 KEPT = frozenset({"memory", "reminders"})  # what their tools keep is with us, and the user's own
 _NAMES = ("url", "uri", "link", "href", "host", "domain", "website", "site")  # of such arguments
 
@@ -49,18 +55,40 @@ class Trust:
         self.cited.update(_plain(source.url) for source in outcome.result.sources)
 
 
-def must_ask(tool: Tool, arguments: str, trust: Trust, *, granted: Collection[str]) -> bool:
+def must_ask(
+    tool: Tool, arguments: str, trust: Trust, *, granted: Collection[str], public: bool = True
+) -> bool:
     """Return whether the user must say yes to this call first.
 
     `granted` holds the names of tools that the user always allows. A grant covers writes to the
     user's own data, never money or messages to others, and no tainted run. What is KEPT is shown to
-    the user and theirs to take back: only a tainted run has to ask.
+    the user and theirs to take back: only a tainted run has to ask. `public` says that what is read
+    is nobody's account: what is asked there leaves the user's own.
     """
-    if tool.risk in ("money", "external"):
+    given = _decoded(arguments)
+    if tool.risk in ("money", "external") or reaches_others(tool, given):
         return True
     if tool.risk == "write":
         return trust.tainted or (tool.name not in granted and tool.connector not in KEPT)
-    return trust.tainted and not all(map(trust.named, _addresses(_decoded(arguments))))
+    if not trust.tainted:
+        return False
+    if not all(map(trust.named, _addresses(given))):
+        return True
+    return public and any(code not in trust.said for code in _codes(given))
+
+
+def reaches_others(tool: Tool, arguments: Any) -> bool:
+    """Tell whether a write becomes a message to others by these arguments: an invitation, say."""
+    given = arguments if isinstance(arguments, dict) else {}
+    return any(given.get(name) for name in tool.reaches)
+
+
+def _codes(arguments: Any) -> Iterator[str]:
+    """Yield what in the words of a search looks like data of the user's rather than like words."""
+    given = arguments if isinstance(arguments, dict) else {}
+    for name, value in given.items():
+        if name in _WORDS and isinstance(value, str):
+            yield from (found[0] for found in _CODE.finditer(_DAYS.sub(" ", value)))
 
 
 def _addresses(value: Any, name: str = "") -> Iterator[str]:

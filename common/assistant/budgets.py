@@ -20,9 +20,10 @@ from decimal import Decimal, InvalidOperation
 from typing import TypeAlias
 from weakref import WeakValueDictionary
 
+from common.assistant.retrying import MOMENT, retrying
 from common.assistant.usage import MICROS, Prices, Spent, Tokens, day_of, dollars, path_of
 from common.documents import Clock, Data
-from common.errors import BudgetExceeded, Conflict, Misconfigured
+from common.errors import BudgetExceeded, Conflict, Misconfigured, OdaiError
 from common.store import DELETE_FIELD, Create, Increment, Merge, Store, Update, Write
 
 HOLD_SECONDS = 90.0  # of a dead run; a living one prolongs its hold with its lease
@@ -146,7 +147,7 @@ class Budgets:
         more = replace(hold, micros=spent + 2 * step)
         for attempt in range(_ATTEMPTS):
             try:
-                await self.hold(more)
+                await retrying(lambda: self.hold(more))
                 break
             except Conflict:
                 if attempt == _ATTEMPTS - 1:
@@ -164,9 +165,11 @@ class Budgets:
     async def settle(self, hold: Hold, spent: Spent, commit: Commit | None = None) -> bool:
         """Note what a run has spent and free what it held, in one commit with `commit`'s.
 
-        Returns whether the user's soft limit was passed by it.
+        Without one, a settling that fails is tried again for a moment. Returns whether the user's
+        soft limit was passed by it.
         """
-        commit = commit or self._alone
+        if commit is None:
+            return await self._settle_alone(hold, spent)
         micros = spent.micros(self.prices)
         changes: Data = {"day": hold.day.isoformat(), **spent.increments(self.prices)}
         if hold.micros:
@@ -185,6 +188,24 @@ class Budgets:
             if hold.task:
                 ledger.tasks[hold.task] = ledger.tasks.get(hold.task, 0) + micros
             return bool(self.caps.soft) and before < self.caps.soft <= ledger.cost
+
+    async def _settle_alone(self, hold: Hold, spent: Spent) -> bool:
+        """Settle in a commit of its own, again where that fails: what is held tells whether to."""
+        for attempt in range(MOMENT):
+            if attempt:
+                await asyncio.sleep(0.1 * 2**attempt)
+            try:
+                if attempt and not await self._holds(hold):
+                    return False  # it was heard, and only its answer was not
+                return await self.settle(hold, spent, self._alone)
+            except OdaiError as err:
+                if not (err.retryable and hold.micros) or attempt == MOMENT - 1:
+                    raise
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _holds(self, hold: Hold) -> bool:
+        day = await self._store.get(hold.path)
+        return day is not None and hold.key in day.data.get("held", {})
 
     async def _admitting(self, hold: Hold) -> _Ledger:
         """Return the ledger, which admits `hold`; BudgetExceeded where it does not."""

@@ -22,7 +22,7 @@ from common import documents
 from common.assistant.journal import Chunk, Entry, decode_entries, replay
 from common.assistant.protocol import Cursor
 from common.documents import Clock, Data
-from common.errors import Conflict, NotFound
+from common.errors import Conflict, NotFound, VendorUnavailable
 from common.presence import unknown
 from common.store import (
     Change,
@@ -280,9 +280,10 @@ class Chats:
             versions = await self._store.commit(write, *self._word(state, chunk))
             if len(versions) > 1:
                 state.version = versions[1]
-        except Conflict:
+        except Conflict as err:
             # An earlier attempt of the same commit may have succeeded without our hearing of it.
             if not await self._is_ours(write):
+                await self._explain_loss(state, turn_id, write, err)
                 raise
 
     async def end(
@@ -326,8 +327,9 @@ class Chats:
         try:
             versions = await self._store.commit(*writes)
             state.version = versions[0]
-        except Conflict:
+        except Conflict as err:
             if not await self._is_ours(chunk_write):
+                await self._explain_loss(state, turn_id, chunk_write, err)
                 raise
             await self.refresh(state)
         state.running, state.last = None, Cursor(turn_id, chunk.last)
@@ -368,7 +370,9 @@ class Chats:
 
     async def turn(self, state: ChatState, turn_id: str) -> TurnRecord:
         """Return a stored turn; NotFound where the chat has none of that id."""
-        snapshot = await self._store.get(f"{documents.turns(state.id)}/{turn_id}")
+        named = turn_id.isalnum()  # a path would lead to another kind of document
+        path = f"{documents.turns(state.id)}/{turn_id}"
+        snapshot = await self._store.get(path) if named else None
         if snapshot is None or snapshot.data.get("status") == "superseded":
             raise NotFound("That message is not part of this chat any more.")
         return self._turn(state, snapshot)
@@ -619,6 +623,20 @@ class Chats:
             )
             writes.append(Delete(f"{documents.items(state.id)}/{turn.id}"))
         return writes
+
+    async def _explain_loss(
+        self, state: ChatState, turn_id: str, write: Create, err: Conflict
+    ) -> None:
+        """Raise VendorUnavailable, to be tried again, where a turn's commit met only crowding.
+
+        Google reports that as a conflict too; the turn is another's only once the fence is.
+        """
+        turn, taken = await self._store.get_many(
+            [f"{documents.turns(state.id)}/{turn_id}", write.path]
+        )
+        ours = turn and turn.data["status"] == "running" and turn.data["owner"] == self.instance
+        if ours and taken is None:
+            raise VendorUnavailable("The store is crowded. Please try again.") from err
 
     async def _explain_conflict(self, state: ChatState, turn: TurnRecord) -> None:
         if turn.prompt_id:

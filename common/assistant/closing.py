@@ -20,6 +20,7 @@ from common.assistant.journal import Chunk, Single, TurnJournal, encode_entries
 from common.assistant.journal import Entry as JournalEntry
 from common.assistant.paid import PaidModel
 from common.assistant.protocol import SuggestedPrompts, Suggestion, encode_event
+from common.assistant.retrying import retrying
 from common.assistant.routing import Router
 from common.assistant.suggestions import MAX_CHARACTERS, MOST, Idea, Reach, chosen, offered, suggest
 from common.assistant.unhandled import REASONS, Reason, UnhandledRequests, reason_of
@@ -199,10 +200,15 @@ class Closing:
         )  # fmt: skip
         entries: list[JournalEntry] = [Single(seq, seq, payload)]
         chunk = Chunk(journal.chunks + 1, seq, seq, encode_entries(entries))
-        pending.writing = True
-        try:
+
+        async def append() -> None:
             if await self._chats.append(state, journal.turn_id, chunk):
                 journal.absorb(entries, chunk.number)
+
+        pending.writing = True
+        try:
+            # Again, since it may be stored though nobody heard of that: then it must be shown.
+            await retrying(append)
         finally:
             pending.writing = False
             pending.written.set()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -30,7 +31,7 @@ from common.assistant.chats import (
 from common.assistant.closing import Closing, Ended
 from common.assistant.journal import Chunk, Entry, TurnJournal
 from common.assistant.manner import Manner
-from common.assistant.orchestrator import Orchestrator
+from common.assistant.orchestrator import Orchestrator, RunAgent
 from common.assistant.protocol import (
     EndOfStream,
     ErrorEvent,
@@ -153,7 +154,17 @@ class Conductor:
             granted=room.state.granted,
         )
         turn.manner = request.manner
+        turn.earlier = room.state.input_items()
         room.turn = turn  # from here on it may be stopped
+        room.leading = turn.id
+        try:
+            await self._led(room, turn, request, measured, earlier)
+        finally:
+            room.leading = ""
+
+    async def _led(
+        self, room: Room, turn: Turn, request: Request, measured: Operation, earlier: list[str]
+    ) -> None:
         try:
             if not await self._begin(room, turn, request):
                 measured.outcome = "duplicate"
@@ -173,10 +184,15 @@ class Conductor:
             self._background.spawn(self._pay(turn))
             return
         try:
-            await self._end(room, turn, status, asked=[*earlier, prompt.text])
+            await self._end(room, turn, status, asked=[*earlier, request.prompt.text])
         except Conflict:
             self._lose(room, turn.id)
             self._background.spawn(self._pay(turn))
+        except OdaiError as err:
+            log.error("turn not ended", extra={"code": err.code, "turn_id": turn.id})
+            self._background.spawn(self._pay(turn))
+            room.leading = ""  # it is closed as a dead process's would be
+            await retrying(lambda: self.recovery.recovered(room), attempts=WHILE)
 
     async def _begin(self, room: Room, turn: Turn, request: Request) -> bool:
         """Store the turn's start; False where this prompt was answered before."""
@@ -262,6 +278,10 @@ class Conductor:
             return "failed"
         except OdaiError as err:
             turn.tell_cut_off()
+            if request.finished and (outcome := request.finished.outcome):
+                turn.items = turn.kept_items()
+                turn.tell_plainly(outcome.summary)  # no other turn will tell it
+                return "done"
             turn.journal.event(error_event(err))
             return "failed"
         except Exception:
@@ -276,15 +296,14 @@ class Conductor:
         return "waiting_for_approval" if turn.pending else "done"
 
     async def _run(self, room: Room, turn: Turn, request: Request, earlier: list[str]) -> None:
-        sink.set(turn)
+        # Connections to the model live on in copies of this context, and would keep the turn.
+        sink.set(weakref.proxy(turn))
         if request.decided:
             await turn.carry_out(request.decided)
         if (voice := self.voices.get(room)) and await voice.answer(turn, request):
             return
         if turn.plain:
-            text = _told(turn) if request.decided else turn.plain
-            turn.delta(text)
-            turn.said(text)
+            turn.tell_plainly(_told(turn) if request.decided else turn.plain)
             return
         begun = len(turn.items)
         prompt = request.prompt.text or (earlier or [""])[-1]
@@ -302,6 +321,8 @@ class Conductor:
             if isinstance(err.__cause__, agents.MaxTurnsExceeded):
                 raise VendorRejected("That took too many steps. Ask for one part of it.") from err
             raise
+        finally:
+            agent.dissolve()
         if turn.broke:
             turn.items = turn.kept_items()
             raise turn.broke
@@ -385,7 +406,8 @@ class Conductor:
         }
         self._note_end(room, turn, status)
         try:
-            await self._events.publish(Event("turn.finished", turn.id, data))
+            event = Event("turn.finished", turn.id, data)
+            await retrying(lambda: self._events.publish(event))
         except OdaiError as err:
             log.error("event not published", extra={"code": err.code, "turn_id": turn.id})
 
@@ -448,9 +470,7 @@ class Conductor:
             chunks=chunks,
         )
 
-    def _agent(
-        self, room: Room, prompt: str, earlier: list[str], manner: Manner
-    ) -> agents.Agent[Any]:
+    def _agent(self, room: Room, prompt: str, earlier: list[str], manner: Manner) -> RunAgent:
         uid, remembered = room.state.uid, list[str]()
         if manner.proven:
             remembered = [each.text for each in self._means.memories.fitting(uid, prompt)]

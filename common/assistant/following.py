@@ -71,6 +71,7 @@ class Following:
             await self._chats.retire(room.state)
         except OdaiError as err:  # a name left behind costs a little, and is pruned later
             log.info("chat not left", extra={"code": err.code, "chat_id": room.state.id})
+        room.journals.clear()  # they show themselves through the room: neither would go by itself
 
     def close(self) -> None:
         """Stop listening."""
@@ -130,7 +131,9 @@ class Following:
         state = room.state
         if state.last is None:
             return
-        known = room.journal.turn_id if room.journal else state.last.turn_id
+        # Several turns may have come since this was noted: whoever watches has seen none of them.
+        seen = [viewer.turn_id for viewer in room.viewers if viewer.turn_id]
+        known = room.journal.turn_id if room.journal else min(seen, default=state.last.turn_id)
         for turn in await self._chats.turns_after(state, min(known, state.last.turn_id)):
             if room.turn and turn.id == room.turn.id:
                 continue

@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from common.assistant.retrying import WHILE, create_once, retrying
 from common.documents import Clock, Data
 from common.errors import (
     BudgetExceeded,
@@ -52,6 +53,7 @@ FOLLOW_UP_PATH = "/follow_ups"
 MAX_ATTEMPTS = 5
 _KEPT = dt.timedelta(days=1)
 _ASK_AGAIN_S = 5.0  # in case the store's listener misses something
+_LOOK_AGAIN_S = 0.5  # after the store did not answer
 _DEFAULT_RATE = 10.0
 
 Status: TypeAlias = Literal["queued", "running", "done", "failed"]
@@ -154,6 +156,7 @@ class Jobs:
         self._watch: Watch | None = None
         self._watching = asyncio.Lock()
         self._changed: dict[str, asyncio.Event] = {}
+        self._working: set[str] = set()  # jobs that a delivery works on here
 
     # --- the turn's end ---------------------------------------------------------------------
 
@@ -173,11 +176,14 @@ class Jobs:
             "tool": tool.name, "call": sealer.seal(path, "call", call), "waiter": self._instance,
             "attempts": 0, "follow_up": False, "created_at": now, "expires_at": now + _KEPT,
         }  # fmt: skip
+        await create_once(self._store, Create(path, job))
         try:
-            await self._store.commit(Create(path, job))
-        except Conflict:
-            log.info("job exists already", extra={"job_id": job_id})
-        await self._enqueue(tool, job_id)
+            await retrying(lambda: self._enqueue(tool, job_id))
+        except OdaiError as err:  # nobody will run it: nor may anybody who finds it later
+            await self._finish(
+                Snapshot(path, job, ""), _Result("", 0, error=err.code, message=str(err))
+            )
+            raise
         return job_id
 
     async def outcome(
@@ -194,7 +200,7 @@ class Jobs:
                     try:
                         job = await self._get(job_id)
                     except VendorUnavailable:  # the store, for a moment: the job goes on
-                        await self._wait_for_change(job_id)
+                        await self._wait_for_change(job_id, at_most=_LOOK_AGAIN_S)
                         continue
                     if job.data["status"] in _FINAL:
                         return await self._outcome(job)
@@ -217,7 +223,7 @@ class Jobs:
             transaction.write(Update(job.path, {"follow_up": True, "waiter": ""}))
             return None
 
-        job = await self._store.transact(work)
+        job = await retrying(lambda: self._store.transact(work), crowded=True)
         return await self._outcome(job) if job else None
 
     async def leave_all(self, turn_id: str, *, told: Collection[str]) -> None:
@@ -252,9 +258,8 @@ class Jobs:
 
     async def enqueue_follow_up(self, name: str, body: dict[str, str]) -> None:
         """Have a turn opened, at least once for each `name`; `body` says what for."""
-        await self._tasks.enqueue(
-            Task(FOLLOW_UPS.name, FOLLOW_UP_PATH, msgspec.json.encode(body), name=name)
-        )
+        task = Task(FOLLOW_UPS.name, FOLLOW_UP_PATH, msgspec.json.encode(body), name=name)
+        await retrying(lambda: self._tasks.enqueue(task))
 
     async def close(self) -> None:
         """Stop listening."""
@@ -278,6 +283,15 @@ class Jobs:
             tool = self._runner.registry.tool(call.tool)
         except (NotFound, NotAllowed) as err:  # the tool or the user is gone
             return await self._finish(job, _Result("", 0, error=err.code, message=str(err)))
+        if job_id in self._working:
+            return Answer(503, retry_after=1.0)
+        self._working.add(job_id)
+        try:
+            return await self._worked(job, call, tool)
+        finally:
+            self._working.discard(job_id)
+
+    async def _worked(self, job: Snapshot, call: _Call, tool: Tool) -> Answer:
         claimed = await self._claim(job, tool)
         if isinstance(claimed, Answer):
             return claimed
@@ -295,7 +309,9 @@ class Jobs:
         now, data = self._clock(), job.data
         if data["status"] == "running":
             remaining = (data["lease_until"] - now).total_seconds()
-            if remaining > 0 and not self._gone(data["worker"]):
+            # One of our own broke off before its result was stored: here, one delivery works.
+            ours = data["worker"] == self._instance
+            if remaining > 0 and not ours and not self._gone(data["worker"]):
                 return Answer(503, retry_after=remaining)
             if tool.risk != "read" or data["attempts"] >= MAX_ATTEMPTS:
                 return await self._finish(job, _Result(
@@ -307,24 +323,30 @@ class Jobs:
             "attempts": data["attempts"] + 1,
             "lease_until": now + dt.timedelta(seconds=tool.timeout_s * 3 + 10.0),
         }
+        claim = Update(job.path, changes, if_version=job.version)
         try:
-            (version,) = await self._store.commit(Update(job.path, changes, if_version=job.version))
+            await retrying(lambda: self._store.commit(claim))
         except Conflict:
-            return Answer(503, retry_after=1.0)
-        return Snapshot(job.path, {**data, **changes}, version)
+            # An earlier attempt may have been stored without our hearing of it.
+            found = await self._store.get(job.path)
+            if found is None or any(found.data[name] != changes[name] for name in changes):
+                return Answer(503, retry_after=1.0)
+        return Snapshot(job.path, {**data, **changes}, "")
 
     async def _again(self, job: Snapshot, error: OdaiError) -> Answer:
-        await self._store.commit(Update(job.path, {"status": "queued"}))
+        await retrying(lambda: self._store.commit(Update(job.path, {"status": "queued"})))
         retry_after = error.retry_after if isinstance(error, RateLimited) else None
         return Answer(429 if isinstance(error, RateLimited) else 503, retry_after)
 
     async def _finish(self, job: Snapshot, result: _Result) -> Answer:
-        """Store the result once; the first to do so also opens the follow-up."""
+        """Store the result once, and open the follow-up if it has one."""
 
         async def work(transaction: Any) -> bool:
             current = await transaction.get(job.path)
-            if current is None or current.data["status"] in _FINAL:
+            if current is None:
                 return False
+            if current.data["status"] in _FINAL:  # by us, perhaps: telling is safe to repeat
+                return bool(current.data["follow_up"])
             sealer = await self._vault.open(job.data["uid"])
             transaction.write(Update(job.path, {
                 "status": "failed" if result.error else "done",
@@ -333,7 +355,7 @@ class Jobs:
             }))  # fmt: skip
             return bool(current.data["follow_up"])
 
-        if await self._store.transact(work):
+        if await retrying(lambda: self._store.transact(work), attempts=WHILE, crowded=True):
             await self.enqueue_follow_up(f"job-{job.id}", {"job_id": job.id})
         return Answer(200)
 
@@ -376,10 +398,10 @@ class Jobs:
             if event := self._changed.get(change.path.rpartition("/")[2]):
                 event.set()
 
-    async def _wait_for_change(self, job_id: str) -> None:
+    async def _wait_for_change(self, job_id: str, *, at_most: float = _ASK_AGAIN_S) -> None:
         changed = self._changed.setdefault(job_id, asyncio.Event())
         try:
-            async with asyncio.timeout(_ASK_AGAIN_S):
+            async with asyncio.timeout(at_most):
                 await changed.wait()
         except TimeoutError:
             return

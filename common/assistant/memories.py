@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from common import documents
+from common.assistant.retrying import create_once
 from common.documents import Clock, new_id
 from common.errors import Conflict, InvalidInput, NotFound, OdaiError
 from common.log import get_logger
@@ -86,13 +87,10 @@ class Memories:
         memory = Memory(name, text, moment, moment, by)
         path = _path(uid, name)
         sealer = await self._vault.open(uid)
-        try:
-            await self._store.commit(Create(path, {
-                "text": sealer.seal(path, "text", text.encode()), "by": by,
-                "created_at": moment, "updated_at": moment,
-            }))  # fmt: skip
-        except Conflict:
-            log.info("memory exists already")
+        await create_once(self._store, Create(path, {
+            "text": sealer.seal(path, "text", text.encode()), "by": by,
+            "created_at": moment, "updated_at": moment,
+        }))  # fmt: skip
         self._changed(uid)
         return memory
 

@@ -79,7 +79,7 @@ class Run(Protocol):
 
 
 @dataclass
-class _RunAgent(Agent[Run]):
+class RunAgent(Agent[Run]):
     """An agent whose tools are `offered`, all enabled.
 
     The SDK describes `tools` to itself twice a run and asks each in a task of its own whether it
@@ -92,6 +92,14 @@ class _RunAgent(Agent[Run]):
     async def get_all_tools(self, run_context: RunContextWrapper[Any]) -> list[AgentTool]:
         """Return the tools offered now."""
         return list(self.offered)
+
+    def dissolve(self) -> None:
+        """Let go of tools and handoffs once the run is over: they refer back to this agent.
+
+        Otherwise each turn's memory would wait for a full garbage collection.
+        """
+        self.offered.clear()
+        self.handoffs.clear()
 
 
 class Orchestrator:
@@ -121,7 +129,7 @@ class Orchestrator:
         place: str = "",
         hint: str = "",
         remembered: Sequence[str] = (),
-    ) -> Agent[Run]:
+    ) -> RunAgent:
         """Return the agent that starts a run, with `choice.on` enabled.
 
         `hint` says how the answer reaches the user, where that is not a screen; `remembered` is
@@ -129,7 +137,7 @@ class Orchestrator:
         """  # fmt: skip
         about = _about(now, timezone, place) + (f"\n{hint}" if hint else "") + _kept(remembered)
         entries = [self._registry.entries[slug] for slug in choice.on]
-        top = _RunAgent(
+        top = RunAgent(
             name=NAME,
             instructions=f"{_INSTRUCTIONS}\n{about}{_off_line(choice.off)}",
             model=self._model,
@@ -146,7 +154,7 @@ class Orchestrator:
             text = _SPECIALIST.format(
                 name=entry.connector.name, description=entry.connector.description
             )
-            return _RunAgent(
+            return RunAgent(
                 name=entry.connector.name,
                 instructions=f"{text}\n{about}",
                 model=self._model,
@@ -168,7 +176,7 @@ class Orchestrator:
         return self._tools[tool.name]
 
     def _finder(
-        self, top: _RunAgent, opened: set[str], back: Handoff[Run, Any], about: str
+        self, top: RunAgent, opened: set[str], back: Handoff[Run, Any], about: str
     ) -> FunctionTool:
         """The tool through which the model opens connectors that the router did not choose."""
 

@@ -197,8 +197,13 @@ class ToolCall(msgspec.Struct, tag_field="type", tag="tool_call", frozen=True):
     arguments: Any
 
 
-class ToolOutput(msgspec.Struct, tag_field="type", tag="tool_output", frozen=True):
-    """A tool ended. `output` has the original's five fields."""
+class ToolOutput(
+    msgspec.Struct, tag_field="type", tag="tool_output", frozen=True, omit_defaults=True
+):
+    """A tool ended. `output` has the original's five fields.
+
+    `untrusted` tells that the result holds text written by strangers; it is left out where not.
+    """
 
     output: dict[str, Any]
     current_agent: str
@@ -207,6 +212,7 @@ class ToolOutput(msgspec.Struct, tag_field="type", tag="tool_output", frozen=Tru
     duration_ms: int
     summary: str
     sources: list[dict[str, str]]
+    untrusted: bool = False
 
 
 class AgentUpdated(msgspec.Struct, tag_field="type", tag="agent_updated", frozen=True):
@@ -272,6 +278,16 @@ class TurnStarted(msgspec.Struct, tag_field="type", tag="turn_started", frozen=T
     replaces: str | None = None
 
 
+class Transcript(msgspec.Struct, tag_field="type", tag="transcript", frozen=True):
+    """What the user said by voice in a turn, beside its prompt.
+
+    `begins`: the turn began with it, and the words became known only now.
+    """
+
+    text: str
+    begins: bool
+
+
 class PromptQueued(msgspec.Struct, tag_field="type", tag="prompt_queued", frozen=True):
     """A turn is running; this prompt is `position`-th in line (from 1), kept in memory only."""
 
@@ -279,8 +295,13 @@ class PromptQueued(msgspec.Struct, tag_field="type", tag="prompt_queued", frozen
     position: int
 
 
-class ApprovalRequired(msgspec.Struct, tag_field="type", tag="approval_required", frozen=True):
-    """An action waits for the user's yes; `expires_at` is ISO 8601 in UTC."""
+class ApprovalRequired(
+    msgspec.Struct, tag_field="type", tag="approval_required", frozen=True, omit_defaults=True
+):
+    """An action waits for the user's yes; `expires_at` is ISO 8601 in UTC.
+
+    `tainted` tells that the run has read text written by strangers; it is left out where not.
+    """
 
     approval_id: str
     tool: str
@@ -290,6 +311,7 @@ class ApprovalRequired(msgspec.Struct, tag_field="type", tag="approval_required"
     expires_at: str
     call_id: str
     editable: list[str]
+    tainted: bool = False
 
 
 class ApprovalDecided(msgspec.Struct, tag_field="type", tag="approval_decided", frozen=True):
@@ -339,6 +361,7 @@ Event: TypeAlias = (
     | SuggestedPrompts
     | Hello
     | TurnStarted
+    | Transcript
     | PromptQueued
     | ApprovalRequired
     | ApprovalDecided

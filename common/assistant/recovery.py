@@ -41,10 +41,11 @@ class Recovery:
         while turn_id := room.state.running:
             record = await self._chats.turn(room.state, turn_id)
             remaining = self._chats.remaining(record)
-            if record.status != "running" or record.owner == self._chats.instance:
+            if record.status != "running" or room.leading == turn_id:
                 await self._chats.refresh(room.state)
                 return
-            if remaining <= 0:
+            # One of our own that nobody leads could not be ended: the store would not take it.
+            if remaining <= 0 or record.owner == self._chats.instance:
                 await self._close_abandoned(room, record)
                 return
             await asyncio.sleep(min(remaining, 1.0))
@@ -72,8 +73,9 @@ class Recovery:
         assert chunk is not None
         try:
             await self._chats.end(
-                room.state, record.id, items=items, chunk=chunk, status="failed", usage={}
-            )
+                room.state, record.id, items=items, chunk=chunk, status="failed", usage={},
+                tainted=bool(turn.told),  # by whom a result was written, its journal does not say
+            )  # fmt: skip
             journal.stored(chunk.last)
         except Conflict:
             # Another process was faster: what it wrote is what happened.

@@ -80,6 +80,7 @@ class Room:
         self.queue: deque[Request] = deque()
         self.prompt_ids: OrderedDict[str, None] = OrderedDict()
         self.turn: Turn | None = None
+        self.leading = ""  # the turn that this process has begun and not ended yet
         self.worker: asyncio.Task[None] | None = None
         self.recovering = asyncio.Lock()
         self.location: Location | None = None
@@ -137,6 +138,8 @@ class Room:
         """Show `viewer` what comes after the present moment, or after its own position."""
         if not viewer.turn_id and (journal := self.journal):
             viewer.turn_id, viewer.seq = journal.turn_id, journal.visible
+        elif not viewer.turn_id and (last := self.state.last):
+            viewer.turn_id, viewer.seq = last.turn_id, last.seq
         self.viewers.add(viewer)
         self.pull(viewer)
 

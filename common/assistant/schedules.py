@@ -23,6 +23,7 @@ import msgspec
 from common import documents
 from common.assistant.jobs import FOLLOW_UPS, Answer, Jobs
 from common.assistant.recurrence import Rule
+from common.assistant.retrying import create_once
 from common.assistant.usage import Prices, Spent, day_of, path_of
 from common.assistant.watches import Condition, check
 from common.documents import Clock, Data, new_id
@@ -173,10 +174,7 @@ class Schedules:
                 "until": now + WATCH_FOR, "side": draft.side}),
         }  # fmt: skip
         await self._arm(asker.uid, name, data)
-        try:
-            await self._store.commit(Create(path, data))
-        except Conflict:
-            log.info("schedule exists already")
+        await create_once(self._store, Create(path, data))
         return _scheduled(sealer, Snapshot(path, data, ""))
 
     async def watch(

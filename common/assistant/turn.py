@@ -12,7 +12,7 @@ import asyncio
 import datetime as dt
 import json
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +21,14 @@ from agents import ModelResponse, Usage
 
 from common.assistant.approvals import Approvals, Decided, Proposal
 from common.assistant.audit import Audit
-from common.assistant.authority import Trust, must_ask
+from common.assistant.authority import Trust, must_ask, reaches_others
 from common.assistant.budgets import Budgets, Tab
 from common.assistant.chats import Item
 from common.assistant.jobs import Jobs, Status
 from common.assistant.journal import Deltas, Single, TurnJournal
-from common.assistant.manner import ON_SCREEN
+from common.assistant.manner import ON_SCREEN, is_public
 from common.assistant.memories import Memories
+from common.assistant.naming import ids_of, meanings, told
 from common.assistant.orchestrator import NAME
 from common.assistant.protocol import (
     AgentUpdated,
@@ -38,6 +39,7 @@ from common.assistant.protocol import (
     LlmResponse,
     ToolCall,
     ToolOutput,
+    Transcript,
 )
 from common.assistant.schedules import Schedules
 from common.errors import (
@@ -48,9 +50,12 @@ from common.errors import (
     OdaiError,
     ReauthRequired,
 )
+from common.log import get_logger
 from common.oauth.needed import AccountExpired, AccountNeeded, expired
 from common.plaid_items.needed import BankExpired, BankNeeded
 from common.tools import Asker, Entry, Outcome, Tool, ToolRunner
+
+log = get_logger(__name__)
 
 PATIENCE = 20.0  # seconds a turn waits for a slow call before it answers without it
 _PENDING = "job_pending"
@@ -91,7 +96,9 @@ class Turn:
         self.journal = journal
         self.agent = NAME
         self.items: list[Item] = [item]
+        self.earlier: Sequence[Item] = ()  # of the chat, before this turn
         self.pending: list[Proposal] = []
+        self._about: dict[str, str] = {}  # what the title of a proposal's card adds
         self.used: dict[str, Entry] = {}
         self.worked: dict[str, Entry] = {}  # those of `used` that gave a result
         self.usage: dict[str, int] = {}
@@ -157,6 +164,20 @@ class Turn:
         self.items.append({"role": "assistant", "content": text})
         self.journal.event(LlmResponse(text, self.agent), soon=False)
 
+    def heard(self, text: str, *, begins: bool = False) -> None:
+        """The user said this: while the turn ran, or to begin it, where it is known only now."""
+        item = {"role": "user", "content": text}
+        if begins:
+            self.items[0] = item
+        else:
+            self.items.append(item)
+        self.journal.event(Transcript(text, begins), soon=False)
+
+    def tell_plainly(self, text: str) -> None:
+        """Say something without asking the model."""
+        self.delta(text)
+        self.said(text)
+
     def spend(self, spent: Mapping[str, int]) -> None:
         """Count what the model used: requests, input, cached and output tokens."""
         self.usage = {name: self.usage.get(name, 0) + count for name, count in spent.items()}
@@ -202,9 +223,14 @@ class Turn:
             self._news(f"The user decided about {proposal.tool}: {decision}. {decided.reason}")
             return
         approvals, uid = self._means.approvals, self._asker.uid
-        if not await approvals.claim(proposal.id, uid, self.id):
-            raise InvalidInput("That action was carried out already.")
         known = False
+        try:
+            claimed = await approvals.claim(proposal.id, uid, self.id)
+        except OdaiError:
+            await approvals.close(proposal.id, known=False)
+            raise
+        if not claimed:
+            raise InvalidInput("That action was carried out already.")
         try:
             tool = self._runner.registry.tool(proposal.tool)
             text = await self._made(tool, proposal.arguments, proposal.call_id)
@@ -219,16 +245,19 @@ class Turn:
         """Tell what waits for the user's yes."""
         for proposal in self.pending:
             tool = self._runner.registry.tool(proposal.tool)
+            arguments = _readable(proposal.arguments)
             self.journal.event(
                 ApprovalRequired(
                     approval_id=proposal.id,
                     tool=proposal.tool,
-                    title=tool.description.partition("\n")[0].rstrip("."),
-                    arguments=_readable(proposal.arguments),
-                    risk=tool.risk,
+                    title=tool.description.partition("\n")[0].rstrip(".")
+                    + self._about[proposal.id],
+                    arguments=arguments,
+                    risk="external" if reaches_others(tool, arguments) else tool.risk,
                     expires_at=proposal.expires_at.isoformat(),
                     call_id=proposal.call_id,
                     editable=list(tool.parameters.schema["properties"]),
+                    tainted=self.tainted,
                 )
             )
 
@@ -255,15 +284,33 @@ class Turn:
 
     def _proposed(self, tool: Tool, arguments: str, call_id: str) -> str | None:
         """Propose the call where the user must be asked; None where it may be made."""
-        if not must_ask(tool, arguments, self._trust, granted=self._granted):
+        public = is_public(self._runner.registry.entry_of(tool).connector, tool)
+        if not must_ask(tool, arguments, self._trust, granted=self._granted, public=public):
             return None
         try:
             tool.parameters.parse(arguments)
+            about = self._explained(tool, _readable(arguments))
         except InvalidInput as err:
             # Nobody is asked to approve what cannot run: the model corrects it first.
             return Outcome(tool, 0, error=err).for_model()
-        self.pending.append(self._means.approvals.propose(call_id, tool.name, arguments))
+        proposal = self._means.approvals.propose(call_id, tool.name, arguments)
+        self.pending.append(proposal)
+        self._about[proposal.id] = about
         return _WAITING
+
+    def _explained(self, tool: Tool, arguments: Any) -> str:
+        """Return what a card adds to the arguments.
+
+        Raises InvalidInput for an id that no tool has given, where a stranger may have.
+        """
+        ids = ids_of(tool, arguments)
+        items = (*self.earlier, *self.items)
+        outputs = [i["output"] for i in items if i.get("type") == "function_call_output"]
+        meant = meanings(ids, outputs) if ids else {}
+        unknown = [each for each in ids if each not in meant and each not in self._trust.said]
+        if unknown and self._trust.tainted and tool.risk != "read":
+            raise InvalidInput("Use an id that a tool has given in this chat: look it up first.")
+        return told(meant, arguments)
 
     async def _made(self, tool: Tool, arguments: str, call_id: str) -> str:
         self.journal.event(
@@ -293,7 +340,10 @@ class Turn:
         if tool.risk == "read":
             return await self._run(tool, arguments, call_id)
         audit = self._means.audit
-        row = await audit.begin(self._asker.uid, tool.name, details=arguments, turn_id=self.id)
+        try:
+            row = await audit.begin(self._asker.uid, tool.name, details=arguments, turn_id=self.id)
+        except OdaiError as err:  # what cannot be noted is not done
+            return Outcome(tool, 0, error=err)
         ended = "unknown"
         try:
             outcome = await self._run(tool, arguments, call_id)
@@ -325,13 +375,29 @@ class Turn:
 
         tell("queued")
         try:
-            outcome = await jobs.outcome(job_id, patience=PATIENCE, on_status=tell)
-            outcome = outcome or await jobs.leave(job_id)
-        except OdaiError as err:
+            outcome = await self._awaited(job_id, tell)
+        except NotFound as err:
             outcome = Outcome(tool, 0, error=err)
         if outcome:
             tell("done" if outcome.ok else "failed")
         return outcome
+
+    async def _awaited(self, job_id: str, tell: Callable[[Status], None]) -> Outcome | None:
+        """Wait for a job; leave to a follow-up what takes too long or cannot be read now."""
+        jobs = self._means.jobs
+        try:
+            if outcome := await jobs.outcome(job_id, patience=PATIENCE, on_status=tell):
+                return outcome
+        except NotFound:
+            raise
+        except OdaiError as err:
+            log.warning("job not waited for", extra={"code": err.code, "job_id": job_id})
+        try:
+            return await jobs.leave(job_id)
+        except OdaiError as err:
+            log.warning("job not left", extra={"code": err.code, "job_id": job_id})
+            self.left = True  # the turn's end tries once more
+            return None
 
     # --- what is left when a run did not end by itself --------------------------------------
 
@@ -401,6 +467,7 @@ class Turn:
             duration_ms=outcome.duration_ms,
             summary=outcome.summary,
             sources=[{"title": s.title, "url": s.url} for s in result.sources] if result else [],
+            untrusted=result is not None and result.untrusted,
         )
 
 

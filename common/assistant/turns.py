@@ -150,8 +150,12 @@ class Turns:
         try:
             if cursor:
                 await self._replays.show(room, viewer, Cursor.parse(cursor))
-        except OdaiError as err:
+        except InvalidInput as err:
             room.say(error_event(err), to=viewer)
+        except OdaiError as err:  # what comes now would leave a gap behind it
+            log.warning("chat not replayed", extra={"code": err.code, "chat_id": state.id})
+            viewer.drop(1013, "This chat could not be read. Reconnect with your cursor.")
+            return
         room.join(viewer)
 
     def speak(self, room: Room, voice: Voice) -> None:
@@ -194,20 +198,35 @@ class Turns:
 
     async def decide(self, room: Room, frame: Approve | Deny) -> None:
         """Take the user's decision about a waiting action, once, and act on it."""
-        approve = isinstance(frame, Approve)
-        decided = await self._means.approvals.decide(
-            frame.approval_id,
-            room.state.uid,
-            approve=approve,
-            arguments=frame.arguments if isinstance(frame, Approve) else None,
-            reason=frame.reason if isinstance(frame, Deny) else "",
-        )
+        try:
+            decided = await self._means.approvals.decide(
+                frame.approval_id,
+                room.state.uid,
+                approve=isinstance(frame, Approve),
+                arguments=frame.arguments if isinstance(frame, Approve) else None,
+                reason=frame.reason if isinstance(frame, Deny) else "",
+            )
+        except Conflict:
+            await self._act_all_the_same(room, frame)
+            raise
+        here = decided.chat_id == room.state.id
+        if here:
+            self._act_on(room, decided)
+        # Whatever happens to this process, the decision is acted on; whoever is first begins it.
+        try:
+            await self._means.jobs.enqueue_decision(decided.proposal.id, room.state.uid)
+        except OdaiError as err:
+            if not here:
+                raise
+            log.error("decision not enqueued", extra={"code": err.code})
         if isinstance(frame, Approve) and frame.always and decided.decision == "approved":
             await self._chats.grant(room.state, decided.proposal.tool)
-        # Whatever happens to this process, the decision is acted on; whoever is first begins it.
-        await self._means.jobs.enqueue_decision(decided.proposal.id, room.state.uid)
-        if decided.chat_id == room.state.id:
-            self._act_on(room, decided)
+
+    async def _act_all_the_same(self, room: Room, frame: Approve | Deny) -> None:
+        """Have a decision acted on that was stored without anybody's hearing of it, if it was."""
+        uid, approve = room.state.uid, isinstance(frame, Approve)
+        if await self._means.approvals.decided_so(frame.approval_id, uid, approve=approve):
+            await self._means.jobs.enqueue_decision(frame.approval_id, uid)
 
     async def follow_up(
         self,

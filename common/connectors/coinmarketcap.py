@@ -63,6 +63,7 @@ CONNECTOR = Connector(
 )
 
 API = "https://pro-api.coinmarketcap.com"
+MINTED = 500  # from this rank on, a coin's name is whatever somebody chose to call theirs
 SITE = "https://coinmarketcap.com"
 
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=20)]
@@ -180,6 +181,7 @@ def _result(kind: str, data: Any, summary: str, *coins: Coin) -> ToolResult:
         data=data,
         summary=summary,
         sources=tuple(named) or (Source("CoinMarketCap", f"{SITE}/"),),
+        untrusted=any((coin["rank"] or MINTED) >= MINTED for coin in coins),
     )
 
 

@@ -124,7 +124,7 @@ CONNECTOR = Connector(
 )
 
 API = "https://gmail.googleapis.com/gmail/v1/users/me"
-SHOWN = ["From", "To", "Subject", "Message-ID"]
+SHOWN = ["From", "To", "Subject", "Message-ID", "Reply-To"]
 BODY = 3600
 
 Limit: TypeAlias = Annotated[int, Meta(ge=1, le=15)]
@@ -132,11 +132,12 @@ Recipients: TypeAlias = Annotated[list[str], Meta(min_length=1, max_length=20)]
 
 
 class Mail(TypedDict):
-    """A message; `date` is ISO 8601 in the user's zone."""
+    """A message; `date` is ISO 8601 in the user's zone, `reply_to` "" where that is the sender."""
 
     id: str
     thread_id: str
     sender: str
+    reply_to: str
     subject: str
     date: str
     unread: bool
@@ -170,11 +171,19 @@ def _mail(ctx: ToolContext, message: dict[str, Any]) -> Mail:
         id=text(message.get("id"))[:64],
         thread_id=text(message.get("threadId"))[:64],
         sender=shorten(_header(message, "From"), 100) or "unknown sender",
+        reply_to=_elsewhere(message),
         subject=shorten(_header(message, "Subject"), 140) or "(no subject)",
         date=sent.astimezone(zone).isoformat(timespec="minutes") if sent else "",
         unread="UNREAD" in values(message.get("labelIds")),
         snippet=shorten(plain(message.get("snippet")), 160),
     )
+
+
+def _elsewhere(message: dict[str, Any]) -> str:
+    """Return where answers to a message go, where that is not to its sender."""
+    to, sender = _header(message, "Reply-To"), _header(message, "From")
+    same = email.utils.parseaddr(to)[1].lower() == email.utils.parseaddr(sender)[1].lower()
+    return "" if same else shorten(to, 200)
 
 
 async def _list(ctx: ToolContext, kind: str, query: str, limit: int) -> ToolResult:
@@ -357,7 +366,8 @@ def _compose(
 def _address(value: str) -> str:
     people = email.utils.getaddresses([value])
     name, address = people[0] if len(people) == 1 else ("", "")
-    if not re.fullmatch(r"[^@\s,;:<>\"]+@[^@\s,;:<>\"]+\.[^@\s,;:<>\"]+", address):
+    form = r"[^@\s,;:<>\"]+@[^@\s,;:<>\"]+\.[^@\s,;:<>\"]+"
+    if not address.isascii() or not re.fullmatch(form, address):
         raise InvalidInput("Every recipient must be an address such as dana@example.com.")
     return email.utils.formataddr((" ".join(name.split()), address))
 
@@ -458,7 +468,7 @@ async def reply_to_google_email(
         body: The text of the answer, without the quoted message.
         reply_all: True to answer everybody on the message.
     """
-    fields = {"format": "metadata", "metadataHeaders": [*SHOWN, "Cc", "Reply-To", "References"]}
+    fields = {"format": "metadata", "metadataHeaders": [*SHOWN, "Cc", "References"]}
     parent = await _call(ctx, (READ,), f"/messages/{_id(message_id)}", **fields)
     own = text((await _call(ctx, (READ,), "/profile")).get("emailAddress")).lower()
     sender = _header(parent, "Reply-To") or _header(parent, "From")

@@ -382,7 +382,7 @@ async def find_google_calendar_free_time(
     )
 
 
-@tool(progress="Adding it to your calendar…", risk="write")
+@tool(progress="Adding it to your calendar…", risk="write", reaches=("attendee_emails",))
 async def create_google_calendar_event(
     ctx: ToolContext,
     *,

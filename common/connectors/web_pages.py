@@ -55,6 +55,8 @@ READABLE = ("text/plain", "text/markdown", "application/json", "application/xml"
 PAGES = ("text/html", "application/xhtml+xml", "")
 PART_BYTES = 4300
 # What a page that scripts build looks like before they run, where it has hardly any text.
+# What is known of the page comes before its text as well, where only a program would look for it.
+FRONT_MATTER = re.compile(r"\A---\n.*?^---\n+", re.S | re.M)
 SHELL, THIN = re.compile(r"<noscript|id=[\"']?(root|app|__next)\b", re.I), 200
 
 Part: TypeAlias = Annotated[int, Meta(ge=1, le=50)]
@@ -130,7 +132,7 @@ def _extract(html: str, url: str) -> Page:
         raise VendorUnavailable("That page cannot be read: its text is broken.") from err
     if found is None:
         return Page("")
-    content = text(found.text)
+    content = FRONT_MATTER.sub("", text(found.text), count=1)
     if len(content) < THIN and SHELL.search(html):
         content = ""
     return Page(

@@ -34,7 +34,10 @@ def read_push(envelope: Mapping[str, Any]) -> Event:
     message = envelope.get("message")
     if not isinstance(message, Mapping):
         raise InvalidInput("This is not a Pub/Sub push.")
-    attributes = dict(message.get("attributes") or {})
+    given = message.get("attributes") or {}
+    if not isinstance(given, Mapping):
+        raise InvalidInput("This Pub/Sub message's attributes are no mapping.")
+    attributes = {str(name): str(value) for name, value in given.items()}
     topic = attributes.pop(TOPIC, "")
     if caused_by := attributes.get(HEADER):
         new_trace(caused_by)

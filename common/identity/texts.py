@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # cold start: the client behind it imports aiohttp
     from common.egress import Egress
 
 _HOST: Final = "api.twilio.com"
-_NEEDED: Final = ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_PHONE_NUMBER")
+NEEDED: Final = ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_PHONE_NUMBER")
 _NO_NUMBER = {21211, 21214, 21217, 21614}
 _NOT_THERE = {21215, 21408, 21612}
 _OPTED_OUT = 21610
@@ -37,10 +37,10 @@ class Texts:
         """
         from common.egress import Policy  # cold start, as above
 
-        missing = [name for name in _NEEDED if not self._secret(name)]
+        missing = [name for name in NEEDED if not self._secret(name)]
         if missing:
             raise NotAllowed(f"Texts are not set up here. Set {', '.join(missing)}.")
-        account, token, sender = (self._secret(name) or "" for name in _NEEDED)
+        account, token, sender = (self._secret(name) or "" for name in NEEDED)
         pair = base64.b64encode(f"{account}:{token}".encode()).decode()
         client = self._egress.client(Policy(name="Twilio", hosts=(_HOST,)))
         reply = await client.request(

@@ -15,6 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
@@ -28,11 +29,15 @@ from common.vault import Sealer, Vault
 Status: TypeAlias = Literal["ok", "reauth"]
 
 LEASE_S: Final = 20  # longer than a refresh may take, with its retries
+_NOTED: Final = dt.timedelta(hours=1)  # each use noted would be a commit for each call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """A linked account without its secrets; `label` is what its user knows it by."""
+    """A linked account without its secrets; `label` is what its user knows it by.
+
+    `used_at` is when a token of it was last given to a tool, to the hour; None before the first.
+    """
 
     id: str
     provider: str
@@ -40,6 +45,7 @@ class Account:
     scopes: Scopes
     status: Status
     linked_at: dt.datetime
+    used_at: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +118,14 @@ class LinkedAccounts:
             account = Account(
                 id=account_id, provider=provider, label=profile.label, scopes=tokens.scopes,
                 status="ok", linked_at=held.account.linked_at if held else now,
+                used_at=held.account.used_at if held else None,
             )  # fmt: skip
             transaction.write(
                 Put(owner_path, {"uid": uid}),
                 Put(path, {
                     "provider": provider, "scopes": list(tokens.scopes), "status": "ok",
                     "linked_at": account.linked_at, "changed_at": now,
+                    "used_at": account.used_at,
                     "label": sealer.seal(path, "label", profile.label.encode()),
                     "generation": held.generation + 1 if held else 1,
                     **_secrets(path, sealer, kept),
@@ -126,6 +134,14 @@ class LinkedAccounts:
             return account
 
         return await self._store.transact(write)
+
+    async def used(self, uid: str, account: Account) -> None:
+        """Note that a tool uses `account` now, at most once an hour."""
+        now = self._clock()
+        if account.used_at and now - account.used_at < _NOTED:
+            return
+        with suppress(Conflict):  # it was unlinked meanwhile
+            await self._store.commit(Update(_path(uid, account.id), {"used_at": now}))
 
     async def forget(self, uid: str, account_id: str) -> None:
         """Remove an account; safe to repeat."""
@@ -250,6 +266,7 @@ def _read(snapshot: Snapshot, sealer: Sealer) -> Held:
         scopes=tuple(scopes),
         status="ok" if data["status"] == "ok" else "reauth",
         linked_at=documents.require(data, "linked_at", dt.datetime),
+        used_at=data.get("used_at"),
     )
     kept = json.loads(sealer.unseal(path, "tokens", documents.require(data, "tokens", bytes)))
     tokens = Tokens(

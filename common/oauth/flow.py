@@ -49,7 +49,8 @@ class Provider:
     """A service whose accounts can be linked.
 
     `keys` begins the names of its settings (`GOOGLE` → GOOGLE_CLIENT_ID). `features` are the scopes
-    asked for by what the user wants to do; `implied` what a scope includes beside itself. Dotted
+    asked for by what the user wants to do; `words` what each of them lets us do, in words for the
+    user ("" for what the provider asks by itself); `implied` what a scope includes besides. Dotted
     paths reach into answers: `grant_at` to the object with the tokens, `id_at` to the parts of the
     account's id, `label_at` to what a user knows it by, the first that is there. Without a
     `profile_url` the token's own answer tells whose it is. `lasting` providers must give a refresh
@@ -65,6 +66,7 @@ class Provider:
     label_at: tuple[str, ...]
     profile_url: str = ""
     features: Mapping[str, Scopes] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
     base_scopes: Scopes = ()
     implied: Mapping[str, Scopes] = field(default_factory=dict)
     scope_field: str = "scope"
@@ -80,6 +82,11 @@ class Provider:
     hosts: tuple[str, ...] = ()
     callback: str = "/oauth_google/callback"
     login: str = ""
+
+    @property
+    def settings(self) -> tuple[str, str]:
+        """The names of the settings with what the operator registered."""
+        return f"{self.keys}_CLIENT_ID", f"{self.keys}_CLIENT_SECRET"
 
     def scopes_for(self, features: Iterable[str]) -> Scopes:
         """Return the scopes to ask for, without repeats; KeyError for an unknown feature."""

@@ -112,12 +112,13 @@ class Keeper:
         good = [held for held in able if held.account.status == "ok"]
         if not good:
             raise self._unlinked(provider, scopes, linked=bool(linked), dead=bool(able))
-        account_id, tokens = good[0].account.id, good[0].tokens
-        if self._fresh(tokens):
-            return self._noted(tokens.access, uid, provider, account_id)
-        key = ("refresh", uid, account_id)
-        token = await self._shared(key, lambda: self._refresh(uid, provider, account_id))
-        return self._noted(token, uid, provider, account_id)
+        account, token = good[0].account, good[0].tokens.access
+        if not self._fresh(good[0].tokens):
+            key = ("refresh", uid, account.id)
+            token = await self._shared(key, lambda: self._refresh(uid, provider, account.id))
+        with suppress(OdaiError):  # a note for the user's eyes: no tool fails for want of it
+            await self._accounts.used(uid, account)
+        return self._noted(token, uid, provider, account.id)
 
     async def renewed(self, refused: str) -> str | None:
         """Return a token to use instead of one that its vendor refused; None for a foreign one.

@@ -41,6 +41,7 @@ Status: TypeAlias = Literal["active", "expiring", "login_required"]
 _HISTORY_DAYS: Final = 730
 _HOSTED_S: Final = 4 * 3600
 _FRESH_FOR: Final = dt.timedelta(hours=1)
+_NOTED: Final = dt.timedelta(hours=1)  # how exactly it is known when a bank was last read
 _ASK_AGAIN: Final = dt.timedelta(minutes=5)  # a bank asked itself is paid for each time
 _SYNC_S: Final = 8.0  # Plaid waits ten seconds for a webhook's answer
 _READY: Final = "HISTORICAL_UPDATE_COMPLETE"
@@ -58,7 +59,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Bank:
-    """A linked bank. `accounts` are `{account_id, name, mask, type, subtype}` in clear."""
+    """A linked bank. `accounts` are `{account_id, name, mask, type, subtype}` in clear.
+
+    `used_at` is when its user last had it read, to the hour; `synced_at` when Plaid was.
+    """
 
     id: str
     institution: str
@@ -66,6 +70,7 @@ class Bank:
     status: Status
     linked_at: dt.datetime
     synced_at: dt.datetime | None = None
+    used_at: dt.datetime | None = None
 
 
 class Banks:
@@ -215,7 +220,7 @@ class Banks:
             uid, bank, self.api.accounts(await self._token(uid, bank.id), fresh=fresh)
         )
         rows, known = _rows(answer), _accounts(answer)
-        changes: Data = {"asked_at": asked} if fresh else {}
+        changes: Data = ({"asked_at": asked} if fresh else {}) | self._use(found)
         if bank.status == "login_required":
             changes["status"] = "active"
         if known != bank.accounts:  # the user has shared others meanwhile
@@ -230,11 +235,18 @@ class Banks:
         found = await self._store.get(_bank_path(uid, bank.id))
         if found is None:
             return
+        if use := self._use(found):
+            await self._note(found.path, use)
         synced, data = found.data.get("synced_at"), found.data
         settled = data["progress"] == _READY and not data["stale"]
         if settled and synced and self._clock() - synced < _FRESH_FOR:
             return
         await self._watched(uid, bank, self.ledger.sync(uid, found.path))
+
+    def _use(self, found: Snapshot | None) -> Data:
+        """Return the change that notes this use of a bank: none where one of this hour is noted."""
+        now, last = self._clock(), found.data.get("used_at") if found else None
+        return {"used_at": now} if found and (last is None or now - last >= _NOTED) else {}
 
     async def complete(self, uid: str) -> bool:
         """Tell whether every bank's history has been fetched to its beginning."""
@@ -482,7 +494,7 @@ def _bank(sealer: Sealer, found: Snapshot) -> Bank:
     )
     return Bank(
         found.id, details.institution, tuple(details.accounts), data["status"],
-        data["linked_at"], data.get("synced_at"),
+        data["linked_at"], data.get("synced_at"), data.get("used_at"),
     )  # fmt: skip
 
 

@@ -44,6 +44,11 @@ _TYPOGRAPHY: Final = str.maketrans({
 })  # fmt: skip
 _CODE_ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # nothing that reads as something else
 CODE_LENGTH: Final = 4
+# Arguments that hold what is written, which may be told in part; all others say to whom it goes,
+# how much it is about or what it changes.
+PROSE: Final = frozenset(
+    {"body", "message", "text", "full_text", "content", "notes", "description", "instructions"}
+)
 _DECISION = re.compile(rf"\W*(ok|no)[\s:,.-]+([{_CODE_ALPHABET}]{{{CODE_LENGTH}}})\W*\Z", re.I)
 # Where a text is cut, best first, if that leaves at least this share of what would fit.
 _CUTS: Final = (
@@ -101,30 +106,32 @@ def code_of(digest: str) -> str:
 def asking(title: str, arguments: Any, code: str) -> str:
     """Return the text that asks for a yes or no to one exact action: one message, code included.
 
-    Long values are shortened, and where even that does not fit the app is named for the rest.
+    What is written is shortened where it must be; whom it reaches and how much it is about never.
+    Where even that does not fit, "": it cannot be asked by text.
     """
     end = f"Reply OK {code} to allow, NO {code} to refuse."
     for longest in (80, 40, 20):
         told = economical(f"May I do this? {title}{_details(arguments, longest)}. {end}")
         if segments(told) <= MAX_SEGMENTS:
             return told
-    return economical(f"May I do this? {_short(title, 40)} (see the app). {end}")
+    return ""
 
 
 def _details(arguments: Any, longest: int) -> str:
     if not isinstance(arguments, Mapping):
         return ""
     shown = [
-        f"{str(name).replace('_', ' ')}: {_short(value, longest)}"
+        f"{str(name).replace('_', ' ')}: {_short(value, longest if name in PROSE else None)}"
         for name, value in arguments.items()
         if value
     ]
     return f" ({'; '.join(shown)})" if shown else ""
 
 
-def _short(value: Any, longest: int) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+def _short(value: Any, longest: int | None) -> str:
+    whole = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = " ".join(whole.split())
+    return text if longest is None or len(text) <= longest else f"{text[: longest - 3]}..."
 
 
 # --- what is said -------------------------------------------------------------------------------

@@ -103,6 +103,7 @@ class Tool:
     voice: bool
     handler: Handler
     connector: str = ""
+    reaches: tuple[str, ...] = ()
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -118,13 +119,15 @@ def tool(
     cache_s: float = 0.0,
     timeout_s: float = 10.0,
     voice: bool = True,
+    reaches: tuple[str, ...] = (),
 ) -> Callable[[Handler], Tool]:
     """Declare an async function `(ctx: ToolContext, *, …) -> ToolResult` as a tool.
 
     Its docstring is what the model reads; an `Args:` section describes each argument. `progress`
     is the line a user sees meanwhile (at most 60 characters, ending in "…"). Anything but
     `risk="read"` waits for the user's approval. `slow` tools run in the worker. `cache_s` lets
-    identical requests to the vendor share an answer. `timeout_s` bounds one run.
+    identical requests to the vendor share an answer. `timeout_s` bounds one run. `reaches` names
+    the arguments of a write that make it a message to others as well.
     """
 
     def declare(handler: Handler) -> Tool:
@@ -140,6 +143,7 @@ def tool(
             voice=voice,
             handler=handler,
             connector=handler.__module__.rpartition(".")[2],
+            reaches=reaches,
         )
 
     return declare

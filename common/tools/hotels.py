@@ -88,6 +88,7 @@ def hotel_result(
         if told
         else shorten(f"No hotel was found {stay.spoken}", 480) + ".",
         sources=(source,),
+        untrusted=True,  # hotels are called what their owners write
     )
 
 

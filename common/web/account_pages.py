@@ -5,6 +5,7 @@
     POST   /phone         {"number"}: sends a code; POST /phone/verify {"code"}; DELETE /phone
     POST   /pin           {"pin"}: sets the PIN for voice
     GET    /integrations  every service, whether it is on, and what the user has linked
+    GET    /connections   what can be connected, what it would allow, and what is connected
     POST   /tickets       a one-time ticket for a chat socket, as the container makes them
     GET    /export        a zip of all that is the user's
     DELETE /              {"confirm": true, "force"?}: deletes the user
@@ -28,12 +29,13 @@ from common.documents import Clock
 from common.errors import Conflict, InvalidInput, NotAllowed, NotFound, OdaiError, VendorUnavailable
 from common.identity import Identity, Tickets
 from common.identity.members import TERMS, Member, Members
+from common.identity.texts import NEEDED as TEXTS_NEED
 from common.log import get_logger
 from common.oauth.providers import PROVIDERS
 from common.store import Create, Delete, Put, Query, Store, Write
 from common.web.audited import audited
 from common.web.belongings import Belongings, zipped
-from common.web.edge import client_address, json_body, text_field
+from common.web.edge import client_address, json_body, json_object, text_field
 from common.web.endpoint import EndpointServices, signed_in
 from common.web.routes import tail
 
@@ -125,6 +127,8 @@ def answer(request: Request, services: AccountServices) -> Response:
             return _set_pin(request, services)
         case "GET", "/integrations":
             return _integrations(_admitted(request, services), services)
+        case "GET", "/connections":
+            return _connections(_admitted(request, services), services)
         case "GET", "/update_integrations":
             return _update_integrations(services)
         case "POST", "/tickets":
@@ -162,7 +166,11 @@ def _state(user: Identity, services: AccountServices) -> Response:
         signed_up=member.standing == "member",
         signed_up_at=member.signed_up_at.isoformat() if member.signed_up_at else None,
         terms=_shown_terms(member),
-        phone={"verified": bool(member.phone_ending), "ending": member.phone_ending},
+        phone={
+            "verified": bool(member.phone_ending),
+            "ending": member.phone_ending,
+            "missing": [name for name in TEXTS_NEED if not services.settings.secret(name)],
+        },
         pin_set=member.has_pin,
     )
 
@@ -239,6 +247,14 @@ def _integrations(user: Identity, services: AccountServices) -> Response:
     return jsonify(integrations=shown)
 
 
+def _connections(user: Identity, services: AccountServices) -> Response:
+    from common.web.connections import connections  # cold start: no other page needs it
+
+    run = services.loop.run
+    accounts, banks = run(services.linked.of(user.uid)), run(services.banks.listed(user.uid))
+    return jsonify(services=connections(services.registry, services.settings, accounts, banks))
+
+
 def _is_on(entry: Entry, settings: Settings) -> bool:
     """Whether this server has what the service needs: its keys and, to be linked, a client."""
     provider = PROVIDERS.get(entry.connector.account)
@@ -285,8 +301,7 @@ def _described(entry: Entry) -> dict[str, Any]:
 
 def _join_waitlist(request: Request, services: AccountServices) -> Response:
     """Note an address, once; whether it was there already is nobody's to learn."""
-    body = request.get_json(silent=True)
-    given = (body if isinstance(body, dict) else request.form).get("email")
+    given = (json_object(request) or request.form).get("email")
     email = given.strip().casefold() if isinstance(given, str) else ""
     if len(email) > 254 or not _EMAIL.match(email):
         raise InvalidInput("email must be an e-mail address.")

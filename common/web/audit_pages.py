@@ -6,8 +6,8 @@ from typing import Any
 
 from flask import Request, Response, jsonify
 
-from common.errors import InvalidInput
 from common.identity import Identity
+from common.web.edge import count_field
 from common.web.own import OwnServices
 
 _MOST = 200
@@ -15,10 +15,8 @@ _MOST = 200
 
 def answer(request: Request, services: OwnServices, user: Identity) -> Response:
     """Return `{acts: [{id, what, by, at, status, ended_at, details}]}`; times are ISO 8601."""
-    limit = request.args.get("limit", "100")
-    if not limit.isdecimal() or not 1 <= int(limit) <= _MOST:
-        raise InvalidInput(f"limit must be 1 to {_MOST}.")
-    acts = services.loop.run(services.audit.of(user.uid, limit=int(limit)))
+    limit = count_field(request.args, "limit", default=100, most=_MOST)
+    acts = services.loop.run(services.audit.of(user.uid, limit=limit))
     return jsonify(acts=[_shown(act) for act in acts])
 
 

@@ -29,6 +29,7 @@ from common.identity.members import Members
 from common.plaid_items import Bank, Banks, WebhookKeys, check_webhook
 from common.settings import Settings
 from common.web.audited import audited
+from common.web.edge import json_body
 from common.web.endpoint import EndpointServices, signed_in
 from common.web.routes import tail
 
@@ -172,8 +173,7 @@ def _webhook(request: Request, services: BankServices) -> Response:
 
 def _fields(request: Request) -> dict[str, Any]:
     """Return the fields of a JSON object or, as the original's clients send them, of a form."""
-    body = request.get_json(silent=True)
-    return body if isinstance(body, dict) else request.form.to_dict()
+    return json_body(request) if request.is_json and request.get_data() else request.form.to_dict()
 
 
 def _item_id(given: Any) -> str:
@@ -192,4 +192,5 @@ def _shown(bank: Bank) -> dict[str, Any]:
         "status": bank.status,
         "linked_at": bank.linked_at.isoformat(),
         "synced_at": bank.synced_at.isoformat() if bank.synced_at else None,
+        "used_at": bank.used_at.isoformat() if bank.used_at else None,
     }

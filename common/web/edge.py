@@ -6,8 +6,11 @@ caller.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from flask import Flask, Request, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
@@ -29,9 +32,10 @@ _HEADERS = {
 def install(app: Flask, *, allowed_origins: tuple[str, ...] = ()) -> None:
     """Give `app` the common behaviour; `allowed_origins` may call it from a browser."""
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.url_map.merge_slashes = False  # else `//` is answered by a redirect to any `Host` named
     app.before_request(_start)
     app.register_error_handler(OdaiError, answer_error)
-    app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(HTTPException, answer_http)
     app.register_error_handler(Exception, _answer_unexpected)
 
     def finish(response: Response) -> Response:
@@ -66,27 +70,57 @@ def answer_error(error: OdaiError) -> Response:
     return response
 
 
+def json_object(of: Request) -> dict[str, Any] | None:
+    """Return the JSON object that `of` carries, None where it carries anything else.
+
+    Strict, as the standard library is not: half a surrogate pair, NaN and endless nesting would
+    fail only later, where the text is stored or sent on.
+    """
+    if not of.is_json:
+        return None
+    try:
+        body = msgspec.json.decode(of.get_data())
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
 def json_body(of: Request | None = None) -> dict[str, Any]:
     """Return the JSON object of `of` (the current request); InvalidInput for anything else."""
-    body = (of or request).get_json(silent=True)
-    if not isinstance(body, dict):
+    body = json_object(of or request)
+    if body is None:
         raise InvalidInput("Send a JSON object with Content-Type: application/json.")
     return body
 
 
-def text_field(body: dict[str, Any], name: str, *, longest: int) -> str:
-    """Return the non-empty text `body[name]` of at most `longest` characters, or InvalidInput."""
-    value = body.get(name)
-    if not isinstance(value, str) or not value.strip() or len(value) > longest:
+def text_field(
+    body: Mapping[str, Any], name: str, *, longest: int, default: str | None = None
+) -> str:
+    """Return the text `body[name]`, stripped, of 1 to `longest` characters; else InvalidInput.
+
+    It may be left out where there is a `default`, and be blank where that is "".
+    """
+    value = body.get(name, default)
+    fits = isinstance(value, str) and len(value) <= longest and (value.strip() or default == "")
+    if not fits:
         raise InvalidInput(f"{name} must be text of 1 to {longest} characters.")
-    return value.strip()
+    return str(value).strip()
+
+
+def count_field(query: Mapping[str, str], name: str, *, default: int, most: int) -> int:
+    """Return the number `query[name]` between 1 and `most`, `default` where it is left out."""
+    text = query.get(name, str(default))
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= most:
+        raise InvalidInput(f"{name} must be 1 to {most}.")
+    return int(text)
 
 
 def _start() -> None:
     g.trace = new_trace(request.headers.get("traceparent"))
 
 
-def _answer_http(error: HTTPException) -> Response:
+def answer_http(error: HTTPException) -> Response:
+    """Return what Werkzeug refused (no such page, too large, malformed) in the same form."""
     response = jsonify(
         {
             "error": {

@@ -12,13 +12,14 @@ from typing import Any, Protocol
 
 from flask import Request, Response, g, jsonify
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
 
 from common.errors import NotAllowed, NotAuthenticated, OdaiError
 from common.identity import Callers, Identity, Verifier, bearer
 from common.log import get_logger, new_trace
 from common.loop import LoopThread
 from common.tracing import operation
-from common.web.edge import answer_error
+from common.web.edge import MAX_BODY_BYTES, answer_error, answer_http
 
 log = get_logger(__name__)
 
@@ -54,16 +55,22 @@ def endpoint(services: Callable[[], Any]) -> Callable[[View], Callable[[Request]
         @wraps(view)
         def serve(request: Request) -> Any:
             g.trace = new_trace(request.headers.get("traceparent"))
+            request.max_content_length = MAX_BODY_BYTES  # deployed, nobody else bounds it
             with operation("request", view.__name__) as measured:
                 try:
                     return view(request, services())
                 except OdaiError as err:
                     measured.outcome = err.code
                     return answer_error(err)
+                except HTTPException as err:  # as it reads a body that is too large, say
+                    measured.outcome = "refused"
+                    return answer_http(err)
                 except Exception:
                     measured.outcome = "unexpected"
                     log.exception("request failed")
                     return answer_error(OdaiError("unexpected"))
+                finally:  # functions-framework reads what is left, and fails where it may not
+                    request.max_content_length = None
 
         return serve
 

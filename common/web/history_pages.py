@@ -17,16 +17,15 @@ from flask import Request, Response, jsonify
 from common.assistant.history import ChatLine, Said, markdown
 from common.errors import InvalidInput
 from common.identity import Identity
+from common.web.edge import count_field
 from common.web.own import OwnServices
 
 
 def listed(request: Request, services: OwnServices, user: Identity) -> Response:
     """Return a page of chats, the latest first; `after` is "" on the last page."""
-    limit = request.args.get("limit", "50")
-    if not limit.isdecimal() or not 1 <= int(limit) <= 100:
-        raise InvalidInput("limit must be 1 to 100.")
+    limit = count_field(request.args, "limit", default=50, most=100)
     after = request.args.get("after", "")
-    lines, more = services.loop.run(services.history.page(user.uid, after=after, limit=int(limit)))
+    lines, more = services.loop.run(services.history.page(user.uid, after=after, limit=limit))
     return jsonify(chats=[_line(line) for line in lines], after=more)
 
 

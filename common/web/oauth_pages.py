@@ -254,6 +254,7 @@ def _shown(account: Account) -> dict[str, Any]:
         "scopes": list(account.scopes),
         "status": account.status,
         "linked_at": account.linked_at.isoformat(),
+        "used_at": account.used_at.isoformat() if account.used_at else None,
     }
 
 

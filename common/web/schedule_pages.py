@@ -53,8 +53,8 @@ def due(request: Request, services: OwnServices) -> Response:
     body = json_body(request)
     uid, schedule_id = (text_field(body, name, longest=128) for name in ("uid", "id"))
     n, made_at = body.get("n"), body.get("made_at")
-    is_number = isinstance(made_at, int | float) and not isinstance(made_at, bool)
-    if not is_number or type(n) is not int:
+    # JSON's true is an int in Python.
+    if type(n) is not int or isinstance(made_at, bool) or not isinstance(made_at, int | float):
         raise InvalidInput("n and made_at must be numbers.")
     done = services.loop.run(services.schedules.due(uid, schedule_id, n, made_at))
     return acknowledge(done.status, done.retry_after)

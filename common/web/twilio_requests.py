@@ -93,6 +93,6 @@ def _raw_target(request: Request) -> str:
     """Return path and query exactly as they were sent: decoding and encoding again may differ."""
     environ: Mapping[str, Any] = request.environ
     raw = str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or "")
-    if raw.startswith("/"):
-        return raw
+    if raw.startswith("/") and ("?" in raw or not request.query_string):
+        return raw  # a server that leaves the query out would have us answer to an unsigned one
     return request.full_path if request.query_string else request.path

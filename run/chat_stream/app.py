@@ -15,10 +15,12 @@ from common.assistant.jobs import FOLLOW_UP_PATH
 from common.assistant.protocol import SUBPROTOCOL, check_chat_id
 from common.errors import InvalidInput, NotFound
 from common.identity import Identity
+from common.oauth.providers import PROVIDERS
 from common.web import endpoint
-from common.web.edge import install, json_body, text_field
+from common.web.call_pages import BROWSER_KEYS
+from common.web.edge import count_field, install, json_body, text_field
 from common.web.endpoint import acknowledge, check_platform
-from run.chat_stream import phone
+from run.chat_stream import docs_pages, packed, phone
 from run.chat_stream.chat_socket import ChatSockets
 from run.chat_stream.mine import mount_mine
 from run.chat_stream.socket import NoThread
@@ -27,13 +29,17 @@ from run.chat_stream.voice.sockets import AllSockets, VoiceSockets
 if TYPE_CHECKING:
     from common.assistant.chats import ChatState
     from common.bootstrap import Services
+    from common.settings import Settings
+    from common.tools import Entry
 
 P = ParamSpec("P")
 
 _POLICY = (
-    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: https:; "
+    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
     "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
 )
+# What Twilio's SDK asks for beside its WebSocket, as it says: sounds, and how calls went.
+_TWILIO = "https://eventgw.twilio.com https://media.twiliocdn.com https://sdk.twilio.com"
 
 
 def create_app(services: Services) -> Flask:
@@ -54,6 +60,8 @@ def create_app(services: Services) -> Flask:
     _platform(app, services)
     phone.install(app, services)
     mount_mine(app, services)
+    docs_pages.install(app, services, policy=_POLICY)
+    packed.install(app)
     sock = Sock(app)
     sock.route("/chats/<chat_id>")(sockets.accept)
     sock.route("/twilio/connect")(voice.accept_phone)
@@ -69,11 +77,17 @@ def _refuse_compression() -> None:
 
 def _pages(app: Flask, services: Services, sockets: ChatSockets) -> None:
     settings = services.settings
+    calls_from_browser = all(map(settings.secret, BROWSER_KEYS))
+    policy = _with_twilio(_POLICY) if calls_from_browser else _POLICY
+    firebase = _firebase(settings)
+    if firebase:
+        reached = f"connect-src 'self' {firebase['identity']} {firebase['tokens']}"
+        policy = policy.replace("connect-src 'self'", reached)
 
     @app.get("/")
     def page() -> Response:
         response = send_from_directory(str(app.static_folder), "index.html")
-        response.headers["Content-Security-Policy"] = _POLICY
+        response.headers["Content-Security-Policy"] = policy
         response.headers["Cache-Control"] = "no-cache"
         return response
 
@@ -98,21 +112,31 @@ def _pages(app: Flask, services: Services, sockets: ChatSockets) -> None:
             development_sign_in=services.development is not None,
             model="offline" if settings.offline else settings.model,
             offline=settings.offline,
+            voice=bool(settings.openai_api_key or settings.realtime_url),
+            phone=calls_from_browser,
             connectors=[
                 {
                     "slug": entry.slug,
                     "name": entry.connector.name,
                     "category": entry.connector.category,
+                    "capability": entry.connector.capability,
+                    "description": entry.connector.description,
                     # An account is linked by each user, after signing in.
-                    "on": not entry.missing(settings.secret) and not entry.connector.account,
-                    "account": entry.connector.account,
-                    "missing": entry.missing(settings.secret),
+                    "on": not entry.missing(settings.secret) and not _account(entry),
+                    "account": _account(entry),
+                    "missing": _missing(entry, settings),
                     "examples": entry.connector.examples,
                 }
                 for entry in services.registry.entries.values()
             ],
-            firebase=None,
+            firebase=firebase,
         )
+
+
+def _with_twilio(policy: str) -> str:
+    """Return the page's policy where its user may call by telephone."""
+    wider = policy.replace("connect-src 'self'", f"connect-src 'self' {_TWILIO}")
+    return f"{wider}; media-src 'self' mediastream: {_TWILIO}"
 
 
 def _sign_in(app: Flask, services: Services) -> None:
@@ -131,7 +155,10 @@ def _sign_in(app: Flask, services: Services) -> None:
     @signed_in(services)
     def ticket(identity: Identity) -> Response:
         """Make a one-time ticket for a chat socket, or with `?for=voice` for the app's calls."""
-        if request.args.get("for") == "voice":
+        purpose = request.args.get("for", "chat")
+        if purpose not in ("chat", "voice"):
+            raise InvalidInput("for is chat or voice.")
+        if purpose == "voice":
             mint = services.tickets.mint(identity, purpose="voice", claims={"channel": "app"})
         else:
             mint = services.tickets.mint(identity, purpose="chat")
@@ -163,7 +190,7 @@ def _chats(app: Flask, services: Services) -> None:
     def turns(identity: Identity, chat_id: str) -> Response:
         """Return a page of turns, oldest first, with their events as the socket sends them."""
         state = own(identity, chat_id)
-        limit = _limit(request.args.get("limit", "20"))
+        limit = count_field(request.args, "limit", default=20, most=100)
         before = request.args.get("before")
         page = run(chats.page(state, before=before, limit=limit + 1))
         more, page = len(page) > limit, page[-limit:]
@@ -204,14 +231,12 @@ def _platform(app: Flask, services: Services) -> None:
         """Open the turn that tells a job's result or acts on a decision: called by our queue."""
         check_platform(request, services)
         body = json_body()
-        services.loop.run(services.turns.follow_up(
-            uid=str(body.get("uid", "")),
-            job_id=str(body.get("job_id", "")),
-            approval_id=str(body.get("approval_id", "")),
-            due_id=str(body.get("due_id", "")),
-            after=str(body.get("after", "")),
-        ))  # fmt: skip
-        services.loop.run(phone.tell_follow_up(services, body))
+        of = {
+            name: text_field(body, name, longest=128, default="")
+            for name in ("uid", "job_id", "approval_id", "due_id", "after")
+        }
+        services.loop.run(services.turns.follow_up(**of))
+        services.loop.run(phone.tell_follow_up(services, of))
         return acknowledge(200)
 
 
@@ -230,16 +255,33 @@ def signed_in(
     return decorate
 
 
+def _firebase(settings: Settings) -> dict[str, str] | None:
+    """Return what the client signs users in with, or None where no project and key are set."""
+    if not (settings.firebase_api_key and (settings.firebase_project or settings.google_project)):
+        return None
+    identity, tokens = (
+        settings.egress_map.get(host, f"https://{host}")
+        for host in ("identitytoolkit.googleapis.com", "securetoken.googleapis.com")
+    )
+    return {"api_key": settings.firebase_api_key, "identity": identity, "tokens": tokens}
+
+
+def _missing(entry: Entry, settings: Settings) -> list[str]:
+    """Return the settings a service lacks here, those for linking its users' accounts as well."""
+    provider = PROVIDERS.get(entry.connector.account)
+    linking = provider.settings if provider else ()
+    return entry.missing(settings.secret) + [n for n in linking if not settings.secret(n)]
+
+
+def _account(entry: Entry) -> str:
+    """Return whose account a service needs of its user: a provider, "plaid" or ""."""
+    return "plaid" if entry.connector.auth == "plaid" else entry.connector.account
+
+
 def development_uid(name: str) -> str:
     """Return the user id of a development user, stable for a name."""
     letters = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.casefold())
     return "dev-" + (letters.strip("-") or "user")[:60]
-
-
-def _limit(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 100:
-        raise InvalidInput("limit must be 1 to 100.")
-    return int(text)
 
 
 def _time(moment: dt.datetime | None) -> str | None:

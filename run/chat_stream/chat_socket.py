@@ -180,6 +180,7 @@ class ChatSession:
             self._check.cancel()
         if self._work:
             self._work.cancel()
+            self._work = None  # its traceback holds this session: neither would go by itself
 
     # --- Viewer -----------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ from common.store import Create
 from common.telephony import twiml
 from common.telephony.callers import spoken_pin
 from common.telephony.messages import (
+    PROSE,
     Decision,
     asking,
     code_of,
@@ -199,7 +200,8 @@ class Texting:
         code = await self._code(asked, uid, chat_id)
         if not code:
             return f"{asked.title}. Decide in the app: {link}"
-        return asking(asked.title, asked.arguments, code)
+        told = asking(asked.title, asked.arguments, code)
+        return told or f"{asked.title}. That is too much for a text: decide in the app: {link}"
 
     async def _code(self, asked: Asked, uid: str, chat_id: str) -> str:
         """Return the code word for an approval, the same each time; "" where another has it."""
@@ -382,10 +384,11 @@ class Calling:
         if not answer.asked:
             return self._listen(number + 1, said)
         asked = answer.asked[0]
-        if asked.risk == "money":
+        spoken = _spoken(asked.arguments)
+        if asked.risk == "money" or spoken is None:
             return self._listen(number + 1, f"{said} {asked.title} needs your OK in the app.")
         await self._services.calls.note(call.sid, asked=asked.approval_id, asked_at=number)
-        question = f"May I do this? {asked.title}. {_spoken(asked.arguments)}"
+        question = f"May I do this? {asked.title}. {spoken}"
         keys = "Press 1 to allow it, 2 to refuse, or 3 to decide later by text."
         return self._listen(number + 1, f"{said} {question} {keys}", seconds=15)
 
@@ -475,8 +478,19 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _spoken(arguments: object) -> str:
-    if not isinstance(arguments, Mapping):
-        return ""
-    parts = [f"{str(name).replace('_', ' ')}: {value}" for name, value in arguments.items()]
-    return f"{', '.join(parts[:4])}."[:300] if parts else ""
+def _spoken(arguments: object) -> str | None:
+    """Return a call's arguments for the ear; None where they are too much to be asked about so.
+
+    Of what is written only the beginning is said; everything else is said whole, and first.
+    """
+    given = arguments.items() if isinstance(arguments, Mapping) else ()
+    parts = [
+        (name in PROSE, f"{str(name).replace('_', ' ')}: {value}")
+        for name, value in given
+        if value not in (None, "", [], False)
+    ]
+    whole = ", ".join(part for prose, part in parts if not prose)
+    written = ", ".join(part for prose, part in parts if prose)
+    if len(whole) > 300:
+        return None
+    return f"{', '.join(filter(None, (whole, written[: 320 - len(whole)])))}." if parts else ""

@@ -21,14 +21,15 @@ from wsproto.events import (
     CloseConnection,
     Message,
     Ping,
-    Pong,
     TextMessage,
 )
-from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+from wsproto.utilities import LocalProtocolError
 
 PING_SECONDS = 25.0
 _CLOSE_SECONDS = 2.0  # for the other side to answer a close
 _HIGH_WATER = 65_536  # bytes unsent before a viewer counts as slow
+_MOST_UNSENT = 4 * 1_048_576  # a few of the largest events, or a minute of sound
+_MOST_FRAMES = 2_000  # a second, of those that the library reads: each takes it 20 us
 
 
 class NoThread:
@@ -98,9 +99,10 @@ class SocketConnection(asyncio.Protocol):
         self._session = session
         self._max_bytes = max_bytes
         self._frames = Connection(ConnectionType.SERVER)
-        self._parts: list[Any] = []
-        self._size = 0
+        self._message = bytearray()  # a list of fragments could grow without a byte in them
         self._closing = False
+        self._deaf = False  # what comes is thrown away
+        self._counted, self._counted_from = 0, 0.0
         self._heard = True
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -110,13 +112,11 @@ class SocketConnection(asyncio.Protocol):
 
     def send(self, payload: bytes) -> None:
         """Send one text message; dropped once the connection is closing."""
-        if self._transport and not self._closing:
-            self._transport.write(_header(0x81, len(payload)) + payload)
+        self._send(_header(0x81, len(payload)) + payload)
 
     def send_binary(self, payload: bytes) -> None:
         """Send one binary message; dropped once the connection is closing."""
-        if self._transport and not self._closing:
-            self._transport.write(_header(0x82, len(payload)) + payload)
+        self._send(_header(0x82, len(payload)) + payload)
 
     def close(self, code: int, reason: str = "") -> None:
         """Say goodbye with `code`; the connection ends within moments."""
@@ -141,12 +141,13 @@ class SocketConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read frames; whatever arrives shows that the client is there."""
         self._heard = True
-        try:
-            self._frames.receive_data(data)
-            for event in self._frames.events():
-                self._handle(event)
-        except RemoteProtocolError as err:
-            self.close(_code_of(err), "protocol error")
+        if self._deaf:
+            return
+        self._frames.receive_data(data)
+        for event in self._frames.events():
+            self._handle(event)
+            if self._deaf:
+                return
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we write."""
@@ -166,48 +167,86 @@ class SocketConnection(asyncio.Protocol):
         self._closing = True
         self.ready = False
         self._session.closed()
+        del self._session  # it holds this connection: neither would go by itself
 
     # --- inside -----------------------------------------------------------------------------
 
     def _handle(self, event: Any) -> None:
-        if isinstance(event, Message):
+        if self._too_many():
+            self._refuse(1008, "Too many frames at once.")
+        elif isinstance(event, Message):
             self._collect(event)
         elif isinstance(event, Ping):
             self._reply(event.response())
-        elif isinstance(event, Pong):
-            return
         elif isinstance(event, CloseConnection):
-            if self._frames.state is ConnectionState.REMOTE_CLOSING:
-                self._reply(event.response())
-            if self._transport:
-                self._transport.close()
+            self._closed_by_client(event)
+
+    def _too_many(self) -> bool:
+        """Count a frame; True where the client would keep the loop from everybody else."""
+        self._counted += 1
+        if self._counted <= _MOST_FRAMES:
+            return False
+        moment = asyncio.get_running_loop().time()
+        since, self._counted, self._counted_from = self._counted_from, 0, moment
+        return moment - since < 1.0
+
+    def _closed_by_client(self, event: CloseConnection) -> None:
+        if self._frames.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
+            # The library tells a broken rule as a close, and is of no use after it.
+            self._refuse(event.code, "That breaks the rules of WebSockets.")
+            return
+        if self._frames.state is ConnectionState.REMOTE_CLOSING:
+            self._reply(event.response())
+        self._closing = self._deaf = True
+        self.ready = False
+        self._after(_CLOSE_SECONDS, self._abort)  # whatever has not been read by then
+        if self._transport:
+            self._transport.close()
+
+    def _refuse(self, code: int, reason: str) -> None:
+        """Close, and throw away what follows."""
+        self.close(code, reason)
+        self._deaf = True
 
     def _collect(self, event: Message[Any]) -> None:
         if self._closing:
             return
-        self._parts.append(event.data)
         data = event.data
-        self._size += len(data.encode() if isinstance(data, str) else data)
-        if self._size > self._max_bytes:
-            self._parts.clear()
-            self.close(1009, f"A message may have {self._max_bytes} bytes.")
+        self._message += data.encode() if isinstance(data, str) else data
+        if len(self._message) > self._max_bytes:
+            self._message.clear()
+            self._refuse(1009, f"A message may have {self._max_bytes} bytes.")
             return
         if not event.message_finished:
             return
-        parts, self._parts, self._size = self._parts, [], 0
+        whole, self._message = self._message, bytearray()
         if isinstance(event, TextMessage):
-            self._session.text("".join(parts))
+            self._session.text(whole.decode())
         elif isinstance(event, BytesMessage):
-            self._session.binary(b"".join(parts))
+            self._session.binary(bytes(whole))
+
+    def _send(self, frame: bytes) -> None:
+        if self._transport is None or self._closing:
+            return
+        if not self.ready and self._transport.get_write_buffer_size() > _MOST_UNSENT:
+            # Rooms wait for a full connection; what answers a client's own frames does not.
+            self.close(1013, "You were reading too slowly. Reconnect with your cursor.")
+            return
+        self._transport.write(frame)
 
     def _reply(self, event: Any) -> None:
         if self._transport is None:
             return
         try:
-            self._transport.write(self._frames.send(event))
+            frame = self._frames.send(event)
         except LocalProtocolError:
             # The other side closed first: there is nobody to tell any more.
             self._transport.close()
+            return
+        if isinstance(event, CloseConnection):
+            self._transport.write(frame)
+        else:
+            self._send(frame)
 
     def _ping(self) -> None:
         if self._closing:
@@ -227,11 +266,6 @@ class SocketConnection(asyncio.Protocol):
         if self._timer:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, action)
-
-
-def _code_of(err: RemoteProtocolError) -> int:
-    hint = err.event_hint
-    return int(hint.code) if isinstance(hint, CloseConnection) else 1002
 
 
 def _header(first: int, length: int) -> bytes:

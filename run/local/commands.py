@@ -173,15 +173,18 @@ def stage(_: Settings, __: argparse.Namespace) -> int:
 
 
 def docs(_: Settings, __: argparse.Namespace) -> int:
-    """Write what documents generate from the code: the README's settings, the AsyncAPI file."""
+    """Write what documents generate from the code: settings, the sockets' and pages' contracts."""
+    from common.web import openapi
     from run.local.asyncapi import document_text
     from run.local.cloud import FACTS, access_table, facts_text, rewrite
+    from run.local.functions import aliases
 
     readme = Path("README.md")
     before, rest = readme.read_text().split("<!-- settings -->")
     after = rest.partition("<!-- /settings -->")[2]
     readme.write_text(f"{before}<!-- settings -->\n{_settings()}\n<!-- /settings -->{after}")
     Path("docs/asyncapi.json").write_text(document_text())
+    Path("docs/openapi.json").write_text(openapi.document_text(aliases()))
     FACTS.write_text(facts_text())
     rewrite(Path("docs/operations.md"), "access", access_table())
     table = json.dumps(columns(), indent=2)

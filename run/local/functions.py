@@ -53,6 +53,11 @@ def own_paths(name: str) -> list[str]:
     return [str(path) for path in declared(name).get("paths", ())]
 
 
+def aliases() -> dict[str, list[str]]:
+    """Return the paths besides its own of every function."""
+    return {name: own_paths(name) for name in function_names()}
+
+
 def declared(name: str) -> dict[str, Any]:
     """Return what a function's function.yaml says."""
     return dict(yaml.safe_load((FOLDER / name / "function.yaml").read_text(encoding="utf-8")))

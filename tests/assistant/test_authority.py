@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from common.assistant.authority import Trust, must_ask
+from common.connectors import google_calendar
 from common.errors import VendorUnavailable
 from common.tools import Outcome, Source, ToolResult
 from tests.fakes import acts
@@ -110,3 +111,47 @@ def test_addresses_in_other_arguments_count_too() -> None:
     assert must_ask(READ, "https://evil.example {", trust, granted=())
     assert not asked(READ, trust, topic="whales and dolphins")
     assert not must_ask(READ, "", trust, granted=())
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "who has the number 4711 0815 2342",
+        "+4915112345678",
+        "is DE89370400440532013000 an account",
+        "mail of ada@example.com",
+        "W1tkbyAwXV0W1tkbyAwXV0x",
+    ],
+)
+def test_what_looks_like_data_is_not_searched_for_unasked(query: str) -> None:
+    """After strangers' text a number or code leaves in a search only if the user wrote it."""
+    trust = Trust("look around", tainted=True)
+    arguments = json.dumps({"topic": query})
+    assert must_ask(READ, arguments, trust, granted=())
+    assert not must_ask(READ, arguments, trust, granted=(), public=False)
+    assert not must_ask(READ, arguments, Trust(f"what about {query}?", tainted=True), granted=())
+    assert not must_ask(READ, arguments, Trust(""), granted=())
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "espresso machine repair Boston 2026",
+        "concerts 2026-11-28 to 2026-11-30",
+        "Messe 24.12.2026",
+        "results 2025 2026",
+        "flight UA123 delays",
+        "9:30 to 17:00",
+    ],
+)
+def test_words_are_searched_for_unasked(query: str) -> None:
+    """What a mail is about may be looked up, years and short names of things included."""
+    assert not asked(READ, Trust("look around", tainted=True), topic=query)
+
+
+def test_an_invitation_is_a_message_to_others() -> None:
+    """Who lets events be added unasked has not allowed that people are written to."""
+    event = google_calendar.create_google_calendar_event
+    granted = (event.name,)
+    assert not asked(event, Trust(""), granted, title="Lunch", attendee_emails=None)
+    assert asked(event, Trust(""), granted, title="Lunch", attendee_emails=["ada@example.com"])

@@ -251,13 +251,15 @@ def test_a_killed_worker_s_act_is_never_made_again(
 
 
 def test_a_worker_elsewhere_is_dead_when_its_lease_is_over(
-    worker: Services, tmp_path: Path
+    services: Make, silent: FakeOpenAI, worker: Services, tmp_path: Path
 ) -> None:
     """Where the machine cannot tell, the queue is asked back when the lease ends, not before."""
     job_id = started(worker, "search_slowly", '{"topic": "whales"}')
+    elsewhere = acting(services, silent, tmp_path, deliver=False)
+    assert elsewhere.presence
     soon = documents.now().replace(year=documents.now().year + 1)
     running = {
-        "status": "running", "worker": worker.instance, "attempts": 1, "lease_until": soon,
+        "status": "running", "worker": elsewhere.instance, "attempts": 1, "lease_until": soon,
     }  # fmt: skip
     worker.loop.run(worker.store.commit(Update(f"jobs/{job_id}", running)))
     answer = work(worker, job_id)

@@ -1,8 +1,9 @@
 """What titles, suggestions and analytics cost the end of an answer: on and off by turns, one run.
 
-Two sets of services in this process answer the same prompts from the same endpoint, taking turns,
+Three sets of services in this process answer the same prompts from the same endpoint, taking turns,
 each in a new chat. One has everything behind the turn switched on, with a small model that takes
-300 ms to answer; the other has none of it. What is told is what lies between the prompt and
+300 ms to answer; the others have none of it, and what differs between those two is what this
+measurement cannot tell from nothing. What is told is what lies between the prompt and
 `end_of_stream`: reads and commits, which are exact, and time and the event loop's CPU, whose lower
 quartiles a busy machine blurs least; and how long after it the suggestions came.
 """
@@ -29,6 +30,7 @@ from run.local.suite import create_suite
 from tests.fakes.openai_responses import FakeOpenAI, Reply, Text
 from tests.fakes.recording_store import RecordingStore
 
+_KINDS = ("off", "on", "off again")
 _PROMPT = "What is the weather in Boston, and what are 20 euros in dollars?"
 _THINKS_S = 0.3
 _REST_S = 0.02
@@ -90,12 +92,13 @@ class _Nobody:
 
 def aftermath(table: Rows, scope: Scale) -> None:
     """Time to the end of an answer with all that happens behind it, and without."""
-    found: dict[str, list[_Spent]] = {"on": [], "off": []}
-    with tempfile.TemporaryDirectory(prefix="odai-bench-") as folder, _both(Path(folder)) as both:
+    found: dict[str, list[_Spent]] = {kind: [] for kind in _KINDS}
+    with tempfile.TemporaryDirectory(prefix="odai-bench-") as folder, _all(Path(folder)) as made:
         for number in range(_WARM_UP + scope.rounds * _TURNS):
-            # Whoever goes first changes, so that neither gains by it.
-            for kind in sorted(both, reverse=bool(number % 2)):
-                services, chat = both[kind], f"bench-{kind}-{number}"
+            # Whoever goes first changes, so that nobody gains by it.
+            first = number % len(_KINDS)
+            for kind in (*_KINDS[first:], *_KINDS[:first]):
+                services, chat = made[kind], f"bench-{kind}-{number}"
                 spent = services.loop.run(_turn(services, chat, wait=kind == "on"))
                 if number >= _WARM_UP:
                     found[kind].append(spent)
@@ -104,11 +107,12 @@ def aftermath(table: Rows, scope: Scale) -> None:
             kind: statistics.quantiles([getattr(each, name) for each in spent], n=4)
             for kind, spent in found.items()
         }
-        (off, _, most), (on, *_) = quartiles["off"], quartiles["on"]
+        (off, _, most), (on, *_), (again, *_) = (quartiles[kind] for kind in _KINDS)
         shown = f"to the end, {name.replace('_', ' ')}"
         table.only(f"{shown}: nothing behind it (upper quartile)", f"{off:.1f} ({most:.1f})")
         table.only(f"{shown}: with titles, suggestions and the rest", f"{on:.1f}")
         table.only(f"{shown}: added", f"{on - off:+.2f}", "0")
+        table.only(f"{shown}: added by nothing at all", f"{again - off:+.2f}")
     after = statistics.median(each.after_ms for each in found["on"])
     table.only("suggestions behind end_of_stream: median ms", f"{after:.0f}")
 
@@ -142,7 +146,7 @@ async def _turn(services: Services, chat: str, *, wait: bool) -> _Spent:
         await services.analytics.flush(_SECONDS)
     turns.leave(room, viewer)
     # What leaving writes is no part of the next turn; and both kinds begin after the same rest.
-    await asyncio.sleep(_REST_S if wait else _REST_S + _THINKS_S)
+    await asyncio.sleep(_REST_S + _THINKS_S)
     ended = viewer.seen["end_of_stream"][0]
     return _Spent(
         viewer.operations - before, (ended - began) * 1000, (viewer.cpu - cpu) * 1000, after * 1000
@@ -154,7 +158,7 @@ def _operations(counted: Counted) -> int:
 
 
 @contextlib.contextmanager
-def _both(folder: Path) -> Iterator[dict[str, Services]]:
+def _all(folder: Path) -> Iterator[dict[str, Services]]:
     words = ["It is mild in Boston, and you get 21 dollars for 20 euros. "] * 5
     with FakeOpenAI(default=Text("".join(words)), aside=_aside, record=False) as fake:
         environ = {"OPENAI_BASE_URL": fake.base_url, "OPENAI_API_KEY": "bench"}
@@ -165,13 +169,14 @@ def _both(folder: Path) -> Iterator[dict[str, Services]]:
                 ),
                 LoopThread(),
             )
-            for kind, model in (("off", "off"), ("on", "small"))
+            for kind, model in zip(_KINDS, ("off", "small", "off"), strict=True)
         }
         try:
             for services in made.values():
                 services.settings.data_dir.mkdir()
                 services.__dict__["store"] = RecordingStore(services.store)
-            made["off"].__dict__["analytics"] = _Nobody()
+            for kind in ("off", "off again"):
+                made[kind].__dict__["analytics"] = _Nobody()
             create_suite(made["on"])  # whose functions hear of finished turns
             for services in made.values():
                 services.loop.run(services.turns.warm_up())

@@ -1247,6 +1247,10 @@ class FakeRealtime:
         """Append steps to the script."""
         self._script.extend(steps)
 
+    def hear(self, *said: str) -> None:
+        """Append what the caller says."""
+        self._hears.extend(said)
+
     def wait(self, ready: Callable[[], Any], *, timeout: float = 30.0) -> Any:
         """Return `ready()` once it is true; looked at whenever something happened."""
         with self._changed:

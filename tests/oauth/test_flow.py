@@ -83,6 +83,13 @@ def test_every_connector_with_accounts_can_be_linked() -> None:
         assert "feature=" in provider.login_path(entry.connector.scopes)
 
 
+def test_every_permission_has_words_for_the_user() -> None:
+    """Nobody is sent to a provider's page to be asked for what nobody has explained."""
+    for provider in PROVIDERS.values():
+        asked = {scope for scopes in provider.features.values() for scope in scopes}
+        assert set(provider.words) == (asked or {""}), provider.slug
+
+
 def test_what_google_grants_is_read() -> None:
     """Lifetimes count from when we asked; a user's choice of permissions is kept."""
     tokens = read("google", {

@@ -115,6 +115,30 @@ def test_a_good_token_is_used_and_one_about_to_end_is_not(
     assert desk.token() != "ya29.old" and google.count(TOKEN) == 1
 
 
+def test_when_an_account_was_last_used_is_known_to_the_hour(
+    services: Callable[..., Services], google: Google
+) -> None:
+    """Giving a token to a tool is a use; one an hour is noted, and linking again keeps it."""
+    desk = Desk(services(**google.settings), google, left_s=9000)
+    run, linked = desk.services.loop.run, desk.services.linked
+
+    def last() -> dt.datetime | None:
+        [account] = run(linked.of("ada"))
+        return account.used_at
+
+    assert last() is None
+    desk.token()
+    first = last()
+    assert first is not None and abs(first - desk.services.clock()) < MINUTE
+    desk.token()
+    assert last() == first
+    linked._clock = lambda: first + 61 * MINUTE
+    desk.token()
+    assert last() == first + 61 * MINUTE
+    run(linked.link("ada", "google", Profile("108", "ada@example.com"), Tokens(access="ya29.new")))
+    assert last() == first + 61 * MINUTE
+
+
 def test_a_slow_answer_does_not_stretch_a_token(desk: Desk) -> None:
     """A token's life counts from before it was asked for."""
     before = desk.services.clock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 
 import pytest
@@ -198,6 +199,24 @@ def test_one_bank_that_fails_does_not_hide_the_other(
     read = app.loop.run(app.banks.of("ada").accounts())
     assert {row["institution"] for row in read["accounts"]} == {"Second Bank"}
     assert "sign in again" in read["unread"]["First Bank"]
+
+
+def test_when_a_bank_was_last_read_is_known_to_the_hour(app: Services, linked: Bank) -> None:
+    """Asking for balances or for transactions is a use of it; one an hour is noted."""
+    run, since = app.loop.run, dt.date(2026, 1, 1)
+
+    def last() -> dt.datetime | None:
+        return run(app.banks.listed("ada"))[0].used_at
+
+    assert last() is None
+    run(app.banks.of("ada").accounts())
+    first = last()
+    assert first is not None
+    run(app.banks.of("ada").transactions(since, since))
+    assert last() == first
+    app.banks._clock = lambda: first + dt.timedelta(minutes=61)
+    run(app.banks.of("ada").transactions(since, since))
+    assert last() == first + dt.timedelta(minutes=61)
 
 
 def test_banks_themselves_are_asked_seldom(app: Services, plaid: FakePlaid, linked: Bank) -> None:

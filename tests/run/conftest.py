@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fakes.openai_responses import FakeOpenAI
+from common.bootstrap import Services
+from run.local.suite import create_suite
+from tests.assistant.acting import effects
+from tests.browser import DESKTOP, PHONE, launched, opened
+from tests.fakes import acts
+from tests.fakes.openai_responses import FakeOpenAI, Step
+from tests.fakes.twilio import FakeTwilio
 from tests.fakes.vendors import Vendors
+from tests.run.phones import Clock, Phone
 from tests.run.serving import Server
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-MILLISECONDS = 20_000
 
 
 @pytest.fixture(scope="module")
@@ -74,24 +67,48 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture
+def twilio() -> Iterator[FakeTwilio]:
+    """Serve Twilio's API on loopback."""
+    with FakeTwilio() as fake:
+        yield fake
+
+
+@pytest.fixture
+def phone_suite(
+    services: Callable[..., Services], twilio: FakeTwilio, tmp_path: Path
+) -> Iterator[Callable[..., Phone]]:
+    """Start the suite in this process, with a scripted model if given; return ada's telephone."""
+    before = Services._of_process
+    fakes: list[FakeOpenAI] = []
+
+    def begin(*script: Step, **environ: str) -> Phone:
+        given = {**twilio.environ, **environ}
+        if script:
+            fakes.append(FakeOpenAI(*script).__enter__())
+            given |= {"OPENAI_BASE_URL": fakes[-1].base_url, acts.ENV: str(effects(tmp_path).path)}
+        made = services(**given)
+        made.clock = Clock()
+        if script:
+            acts.install(made)
+        phone = Phone(made, create_suite(made), twilio)
+        phone.own()
+        return phone
+
+    yield begin
+    Services._of_process = before
+    for fake in fakes:
+        fake.__exit__(None, None, None)
+
+
+@pytest.fixture
 def page() -> Iterator[Any]:
     """Open an empty page in Chromium; its complaints are kept in `page.complaints`."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("Chromium is missing: install the chromium package.")
-        pytest.skip("Chromium is not installed here.")
-    from playwright.sync_api import sync_playwright
+    with launched() as browser:
+        yield opened(browser, **DESKTOP)
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
-        opened = browser.new_page()
-        opened.set_default_timeout(MILLISECONDS)
-        opened.complaints = []
-        opened.on("pageerror", lambda err: opened.complaints.append(str(err)))
-        opened.on(
-            "console",
-            lambda said: said.type == "error" and opened.complaints.append(said.text),
-        )
-        yield opened
-        browser.close()
+
+@pytest.fixture
+def phone_page() -> Iterator[Any]:
+    """Open an empty page on a phone: small, touched, without a mouse."""
+    with launched() as browser:
+        yield opened(browser, **PHONE)

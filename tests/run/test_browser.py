@@ -8,16 +8,12 @@ from typing import Any
 from tests.fakes.vendors import Vendors
 from tests.run.serving import Server
 
-MILLISECONDS = 20_000
-
 
 def test_a_person_signs_in_asks_and_finds_the_conversation_again(
     start: Callable[..., Server], page: Any
 ) -> None:
     """The printed link signs in; answers, calls and cards stream; a reload loses nothing."""
     from playwright.sync_api import expect
-
-    expect.set_options(timeout=MILLISECONDS)
 
     def part(name: str) -> Any:
         return page.get_by_test_id(name)

@@ -22,6 +22,7 @@ from tests.run.clients import SECONDS, Client, Event, said, told
 
 KILLED_EVERY = 1 if os.environ.get("ODAI_TEST_CHAOS") else 3
 PROMPT = "look up and search for whales, then save a note: "
+ACTS = ("save_note", "book_slowly")
 Fault = Callable[["Chat"], Awaitable[None]]
 
 
@@ -51,7 +52,7 @@ class Chat:
     def __init__(self, suite: Suite, http: aiohttp.ClientSession, name: str, token: str) -> None:
         self.suite, self.name = suite, name
         self.clients = [Client(suite, http, name, token) for _ in range(3)]
-        self.notes: dict[str, set[int]] = {}  # how often each may have been saved
+        self.notes: dict[str, set[int]] = {}  # how often each act may have been done
         self._http, self._token = http, token
         self._asked = 0
 
@@ -60,10 +61,15 @@ class Chat:
         for client in self.clients:
             client.open()
             await client.until(lambda: client.connected)  # noqa: B023
-        while not await self._asked_and_approved():
+        await self.insist(PROMPT, "save_note")
+
+    async def insist(self, wish: str, tool: str) -> None:
+        """Ask until the act was decided about and that was told."""
+        while not await self._asked_and_approved(wish, tool):
             pass
 
-    async def _asked_and_approved(self) -> bool:
+    async def ask(self, wish: str) -> tuple[str, str]:
+        """Ask for something new; return its turn and how that ended."""
         client = self.clients[0]
         self._asked += 1
         wanted = f"{self.name}-{self._asked}"
@@ -72,27 +78,35 @@ class Chat:
             started = client.of("turn_started")
             return next((e["turn_id"] for e in started if e["prompt_id"] == wanted), None)
 
-        turn_id = await client.insist(turn, type="prompt", id=wanted, text=PROMPT + wanted)
-        if await self._end_of(turn_id) != "waiting_for_approval":
+        turn_id = await client.insist(turn, type="prompt", id=wanted, text=wish + wanted)
+        return turn_id, await self._end_of(turn_id)
+
+    async def _asked_and_approved(self, wish: str, tool: str) -> bool:
+        client = self.clients[0]
+        turn_id, status = await self.ask(wish)
+        if status != "waiting_for_approval":
             return False
+        wanted = f"{self.name}-{self._asked}"
         (card,) = (e for e in client.of("approval_required") if e["turn_id"] == turn_id)
-        await client.insist(self._decided, type="approve", approval_id=card["approval_id"])
+
+        def decided() -> list[Event]:
+            found = client.of("approval_decided")
+            return [e for e in found if e["approval_id"] == card["approval_id"]]
+
+        await client.insist(decided, type="approve", approval_id=card["approval_id"])
         seen = 0
         while True:
-            await client.until(lambda: len(self._decided()) > seen)  # noqa: B023
-            turn_id = self._decided()[seen]["turn_id"]
+            await client.until(lambda: len(decided()) > seen)  # noqa: B023
+            turn_id = decided()[seen]["turn_id"]
             seen += 1
             if await self._end_of(turn_id) == "done":
                 self.notes[wanted] = {1}
                 return True
             (error,) = (e for e in client.of("error") if e["turn_id"] == turn_id)
             if "takes this up again" not in error["message"]:
-                assert "save_note" in error["message"]
+                assert tool in error["message"]
                 self.notes[wanted] = {1} if "carried out" in error["message"] else {0, 1}
                 return True
-
-    def _decided(self) -> list[Event]:
-        return self.clients[0].of("approval_decided")
 
     async def _end_of(self, turn_id: str) -> str:
         client = self.clients[0]
@@ -121,8 +135,9 @@ class Chat:
                 seen = said(client.events)[turn_id]
                 assert seen.startswith(text) if turn_id in failed else seen == text
             await client.close()
+        done = [e["of"] for e in self.suite.effects.all if e["tool"] in ACTS]
         for note, counts in self.notes.items():
-            assert self.suite.effects.of("save_note").count(note) in counts
+            assert done.count(note) in counts
         assert all(topic.startswith(self.name) for topic in self.notes)
 
     async def _stored(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import sys
 import urllib.error
@@ -17,13 +16,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
-from tests.run.serving import ROOT, Client, Server, connected, environment, free_port
-
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-MILLISECONDS = 20_000
+from run.local.ports import free_port
+from tests.run.serving import ROOT, Client, Server, connected, environment
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
@@ -103,37 +97,27 @@ def test_google_and_a_bank_are_linked_and_asked(start: Callable[..., Server]) ->
     assert server.stop() == 0
 
 
-def test_a_bank_is_linked_in_a_browser(start: Callable[..., Server]) -> None:
+def test_a_bank_is_linked_in_a_browser(start: Callable[..., Server], page: Any) -> None:
     """The page says what it is; the button leads to a simulated bank, which leads back."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("Chromium is missing: install the chromium package.")
-        pytest.skip("Chromium is not installed here.")
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import expect
 
-    expect.set_options(timeout=MILLISECONDS)
     server = start(ODAI_SANDBOX="1")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
-        page = browser.new_page()
-        page.set_default_timeout(MILLISECONDS)
-        part = page.get_by_test_id
+    part = page.get_by_test_id
 
-        def ask(text: str) -> None:
-            part("composer").fill(text)
-            part("composer").press("Enter")
+    def ask(text: str) -> None:
+        part("composer").fill(text)
+        part("composer").press("Enter")
 
-        page.goto(server.sign_in_link)
-        expect(part("sandbox")).to_be_visible()
-        ask("what are my bank balances?")
-        part("tool-output").last.get_by_role("link", name="Connect your bank").click()
-        page.click("#allow")
-        page.click("#back")
-        expect(part("composer")).to_be_visible()
-        ask("what are my bank balances?")
-        expect(part("message-assistant").last).to_contain_text("Everyday Checking")
-        browser.close()
+    page.goto(server.sign_in_link)
+    expect(part("sandbox")).to_be_visible()
+    ask("what are my bank balances?")
+    part("tool-output").last.get_by_role("link", name="Connect your bank").click()
+    part("connect").get_by_role("button", name="Continue to your bank").click()
+    page.click("#allow")
+    page.click("#back")
+    expect(part("composer")).to_be_visible()
+    ask("what are my bank balances?")
+    expect(part("message-assistant").last).to_contain_text("Everyday Checking")
     assert server.stop() == 0
 
 

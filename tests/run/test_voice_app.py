@@ -17,6 +17,7 @@ from common.bootstrap import Services
 from tests.fakes import sound
 from tests.fakes.acts import Effects
 from tests.fakes.openai_realtime import Calls, FakeRealtime, Speak
+from tests.fakes.openai_responses import Gate
 from tests.run.calling import SECONDS, Container, containers, of
 
 GREETING = Speak("Hello, this is ODAI.", ms=400)
@@ -278,3 +279,54 @@ def test_without_a_voice_model_the_app_is_told(container: Make) -> None:
             assert await client.closed() == 1013
 
     asyncio.run(call())
+
+
+def test_words_that_come_late_are_shown_all_the_same(container: Make) -> None:
+    """A turn that began before its transcript is told what it began with, and keeps it."""
+    gate = Gate()  # the transcript is told behind the answer's first piece of sound
+    answer = Speak("It is sunny.", ms=400, gate=gate, gate_after=1)
+    with FakeRealtime(GREETING, answer, hears=["How is Oslo?"]) as model:
+        box = container(model)
+
+        async def call() -> None:
+            async with app(box) as client:
+                await client.until(lambda: len(client.of("end_of_stream")) == 1)
+                await client.say(600)
+                began = await client.until(lambda: client.of("turn_started")[1:])
+                assert began[0]["prompt"] == ""
+                gate.open()
+                (said,) = await client.until(lambda: client.of("transcript"))
+                assert (said["text"], said["begins"]) == ("How is Oslo?", True)
+                assert said["turn_id"] == began[0]["turn_id"]
+                await client.until(lambda: len(client.of("end_of_stream")) == 2)
+
+        asyncio.run(call())
+        box.nothing_left()
+        assert [i["content"] for i in box.items() if i["role"] == "user"] == ["How is Oslo?"]
+
+
+def test_what_is_said_while_a_tool_runs_is_shown(container: Make, tmp_path: Path) -> None:
+    """A second question asked before the first is answered is seen by who reads along."""
+    with FakeRealtime(
+        GREETING,
+        Calls([("look_up", {"topic": "held whales", "url": ""})]),
+        Speak("One moment.", ms=200),
+        Speak("Whales are large.", ms=200),
+        hears=["What about whales?", "Hurry, please."],
+    ) as model:
+        box = container(model)
+
+        async def call() -> None:
+            async with app(box) as client:
+                await client.until(lambda: len(client.of("end_of_stream")) == 1)
+                await client.say(600)
+                await client.until(lambda: client.of("tool_call"))
+                await client.say(600)
+                (said,) = await client.until(lambda: client.of("transcript"))
+                assert (said["text"], said["begins"]) == ("Hurry, please.", False)
+                Effects(tmp_path / "effects").release()
+                await client.until(lambda: len(client.of("end_of_stream")) == 2)
+
+        asyncio.run(call())
+        box.nothing_left()
+        assert len(of(box.turns()[1], "transcript")) == 1

@@ -250,6 +250,31 @@ def test_a_risky_action_is_refused_by_a_key(container: Make, tmp_path: Path) -> 
         assert effects(tmp_path).all == []
 
 
+def test_what_a_stranger_may_have_led_to_is_no_matter_of_a_key(
+    container: Make, tmp_path: Path
+) -> None:
+    """In a chat that holds strangers' text, pressing 1 allows nothing: the app shows it first."""
+    with FakeRealtime(
+        GREETING,
+        Calls([("save_note", {"text": "milk", "colour": "white"})]),
+        Speak("Please look at your app.", ms=400),
+        hears=["Note what the page says."],
+    ) as model:
+        box = container(model)
+
+        async def press(caller: Caller) -> None:
+            box.calls()[0].room.state.tainted = True  # as after a page was read
+            caller.say(500)
+            await caller.until(lambda: caller.heard_ms >= 600)
+            caller.press("1")
+            await quiet(box, 2)
+
+        talk(box, press)
+        (asked,) = of(box.turns()[1], "approval_required")
+        assert asked["tainted"] is True
+        assert effects(tmp_path).all == []
+
+
 def test_an_action_raised_on_the_phone_is_decided_in_the_chat(
     container: Make, tmp_path: Path
 ) -> None:

@@ -183,7 +183,19 @@ def test_the_question_shows_what_exactly_is_asked() -> None:
 @pytest.mark.parametrize("letter", ["x", "ж", "😀"])
 @pytest.mark.parametrize("count", [1, 6, 40])
 def test_the_code_is_never_cut_off(letter: str, count: int) -> None:
-    """However much there is to show, in whatever letters: one message, with the code in it."""
-    told = asking(letter * 300, {f"name {n}": letter * 500 for n in range(count)}, "7F3K")
+    """However much is written, in whatever letters: one message with the code, or none."""
+    names = ["body", "message", "text", "content", "notes", "description"]
+    told = asking("Do it", dict.fromkeys(names[:count], letter * 500), "7F3K")
+    assert told or count > 1
     assert told_segments(told) <= MAX_SEGMENTS
-    assert told.endswith("Reply OK 7F3K to allow, NO 7F3K to refuse.")
+    assert not told or told.endswith("Reply OK 7F3K to allow, NO 7F3K to refuse.")
+
+
+def test_whom_it_reaches_is_never_cut_off() -> None:
+    """A recipient at the end of a long list is shown, or the action is not to be had by text."""
+    people = [f"friend{n}@example.com" for n in range(3)]
+    told = asking("Send a mail", {"recipients": [*people, "eve@evil.example"], "body": "x"}, "7F3K")
+    assert "friend0@example.com, " in told and "eve@evil.example" in told
+    crowd = [f"friend{n}@example.com" for n in range(40)]
+    assert asking("Send a mail", {"recipients": [*crowd, "eve@evil.example"]}, "7F3K") == ""
+    assert asking("x" * 600, {}, "7F3K") == ""

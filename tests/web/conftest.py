@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,17 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.browser import launched
+
 STATIC = Path(__file__).parents[2] / "run" / "chat_stream" / "static"
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 PAGE = b"<!doctype html><meta charset=utf-8><title>probe</title><main id=out></main>"
 
 
@@ -61,16 +51,7 @@ def _served() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def page() -> Iterator[Any]:
     """A blank page, served from loopback, that can import the client's modules."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("chromium is missing, and in CI this test must run")
-        pytest.skip("chromium is not installed: the web client's Markdown is not proven here")
-    from playwright.sync_api import sync_playwright
-
-    with _served() as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+    with _served() as address, launched() as browser:
         opened = browser.new_page()
         opened.goto(address)
         yield opened
-        browser.close()

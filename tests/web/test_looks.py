@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,25 @@ async ([events]) => {
 LOOKED_AT = {
     "stock_price", "crypto_price", "stock_bars", "flight_offers", "hotel_prices", "calendar_events",
     "google_news", "company_news", "web_results", "google_products", "amazon_products",
-    "package_tracking", "places_on_map", "place_on_map", "article_list",
+    "package_tracking", "places_on_map", "place_on_map", "article_list", "crypto_list",
+    "package_list", "current_weather", "daily_forecast", "hourly_forecast",
+}  # fmt: skip
+BARS = [
+    {"start": f"{day.isoformat()}T05:00", "close": 100 + n % 7}
+    for n, day in enumerate(dt.date(2026, 1, 2) + dt.timedelta(days=n) for n in range(120))
+]
+SPENT = {
+    "spent": {"USD": "412.40"},
+    "by_category": [
+        {"category": "FOOD_AND_DRINK", "currency": "USD", "spent": "112.10"},
+        {"category": "TRAVEL", "currency": "USD", "spent": "300.30"},
+    ],
+    "transactions": [
+        {"date": "2026-11-19", "merchant": "Corner Cafe", "amount": "112.10", "currency": "USD",
+         "category": "FOOD_AND_DRINK", "account": "Checking", "pending": True},
+        {"date": "2026-11-18", "merchant": "Rail", "amount": "300.30", "currency": "USD",
+         "category": "TRAVEL", "account": "Checking", "pending": False},
+    ],
 }  # fmt: skip
 
 
@@ -121,3 +140,53 @@ def test_offers_are_sorted_and_filtered_by_their_reader(page: Any) -> None:
     assert [row.split("\t")[0] for row in rows.all_inner_texts()] == prices[::-1]
     page.get_by_label("Direct only").check()
     assert 0 < rows.count() < count
+
+
+def event_of(kind: str, data: Any) -> dict[str, Any]:
+    """Return a tool's output of that kind."""
+    return {"output": {"response_type": kind, "response": json.dumps(data)}, "summary": "In words."}
+
+
+def test_a_course_is_looked_at_by_range_and_point(page: Any) -> None:
+    """A chart offers the ranges its data covers, and tells the value at any of its points."""
+    bars = {"symbol": "EXMP", "currency": "USD", "bars": BARS}
+    [card] = styled(page).evaluate(SHOW, [[event_of("stock_bars", bars)]])
+    assert card["text"].startswith("In words.")
+    ranges = page.get_by_role("group", name="Range")
+    assert ranges.get_by_role("button").all_inner_texts() == ["1D", "1W", "1M", "3M", "All"]
+    point = page.get_by_role("slider")
+    assert point.get_attribute("max") == "119"
+    ranges.get_by_role("button", name="1W").click()
+    assert page.get_by_role("slider").get_attribute("max") == "7"
+    assert ranges.get_by_role("button", name="1W").get_attribute("aria-pressed") == "true"
+    page.get_by_role("slider").press("Home")
+    assert "$" in page.get_by_role("slider").get_attribute("aria-valuetext")
+
+
+def test_a_category_shows_its_own_transactions(page: Any) -> None:
+    """Totals come first; pressing a category leaves what it was spent on."""
+    styled(page).evaluate(SHOW, [[event_of("bank_transactions", SPENT)]])
+    rows = page.locator(".transactions li")
+    assert rows.count() == 2
+    page.get_by_role("button", name="travel").click()
+    assert rows.count() == 1
+    assert "Rail" in rows.first.inner_text()
+    page.get_by_role("button", name="travel").click()
+    assert rows.count() == 2
+
+
+def test_ages_are_the_servers_on_a_device_with_a_wrong_clock(page: Any) -> None:
+    """What was published an hour ago is an hour old, also where this clock is a day off."""
+    news = [{"title": "Story", "url": "https://e.example/", "published_at": "2030-05-05T09:00Z"}]
+    told = styled(page).evaluate(
+        """async (event) => {
+          const clock = await import('/static/clock.js');
+          const { outputCard } = await import('/static/cards.js');
+          clock.heardDate('Sun, 05 May 2030 10:00:00 GMT');
+          const card = outputCard(event);
+          clock.heardDate(new Date().toUTCString());
+          return card.textContent;
+        }""",
+        event_of("google_news", {"news": news}),
+    )
+    assert "1 hour ago" in told

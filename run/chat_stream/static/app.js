@@ -5,12 +5,12 @@ import { ChatList } from "./chat_list.js";
 import { h, icon } from "./dom.js";
 import { Session, storage } from "./session.js";
 import { welcome } from "./welcome.js";
-import { openYou } from "./you.js";
 
 const $ = (id) => document.getElementById(id);
 const CHAT_ADDRESS = /^#\/chats\/([A-Za-z0-9_-]{1,128})$/;
 const DRAFT = "odai.draft.";
 const LINKING = "odai.linking";
+const FAR_TOO_LONG = 64_000; // UTF-16 units: twice what a message may have at most
 const CONNECTION_WORDS = {
   off: "", open: "Connected", connecting: "Connecting…", waiting: "Reconnecting…", idle: "Resting", refused: "Not connected",
 };
@@ -24,6 +24,7 @@ const chatList = new ChatList(session, $("chats"), {
 });
 let config = {};
 let chat = null;
+let call = null; // a VoiceCall's panel, while there is one
 
 for (const button of document.querySelectorAll("[data-icon]")) button.prepend(icon(button.dataset.icon));
 session.addEventListener("signedout", ({ detail }) => showSignIn(detail));
@@ -40,7 +41,8 @@ async function start() {
   }
   $("sandbox").hidden = !config.sandbox;
   $("model").textContent = config.offline ? "offline planner" : config.model ?? "";
-  if (session.token) enter();
+  session.firebase = config.firebase;
+  if (session.token && !session.renewal?.pending) enter();
   else showSignIn();
 }
 
@@ -52,8 +54,22 @@ function showSignIn(message = "") {
   document.body.dataset.view = "sign-in";
   $("sign-in-error").textContent = message;
   $("development-sign-in").hidden = !config.development_sign_in;
-  $("token-sign-in").hidden = Boolean(config.development_sign_in) || !config.environment;
+  $("token-sign-in").hidden = Boolean(config.development_sign_in || config.firebase) || !config.environment;
+  offerFirebase();
   closeDrawer();
+}
+
+/** Where the server names a project of Firebase, its users sign in there, and accept the terms. */
+async function offerFirebase() {
+  if (!config.firebase) return;
+  try {
+    const { acceptTerms, offerSignIn } = await import("./sign_in.js");
+    const place = $("firebase-sign-in");
+    if (session.token) acceptTerms(place, session).then(enter, (error) => { $("sign-in-error").textContent = error.message; });
+    else offerSignIn(place, session, enter);
+  } catch {
+    $("sign-in-error").textContent = "Signing in could not be loaded. Check the connection and load the page again.";
+  }
 }
 
 async function signIn(event) {
@@ -85,13 +101,35 @@ function enter() {
   document.body.dataset.view = "chat";
   const outcome = takeLinking();
   followAddress();
-  if (outcome.get("link") === "plaid") connect("/auth/plaid/login");
-  else if (outcome.get("link")) connect(`/oauth_google/login?provider=${outcome.get("link")}&feature=${outcome.get("feature") ?? ""}`);
+  if (outcome.get("link") === "plaid") explainConnecting("/auth/plaid/login");
+  else if (outcome.get("link")) explainConnecting(`/oauth_google/login?${new URLSearchParams({ provider: outcome.get("link"), feature: outcome.get("feature") ?? "", account: outcome.get("account") ?? "" })}`);
   else tellLinking(outcome);
   chatList.load().catch((error) => { if (error.status !== 401) showNotice(error.message); });
 }
 
 // ---------------------------------------------------------------- linking accounts
+
+/** Tell what connecting would allow, before anybody leaves for a provider's page. */
+async function explainConnecting(address) {
+  try {
+    const { askConnect } = await import("./connect.js");
+    await askConnect(session, address, connect);
+  } catch (error) {
+    showNotice(error.message);
+  }
+}
+
+/** Open the user's own pages, which are loaded when they are first wanted. */
+async function showYou(page) {
+  if (document.querySelector("dialog[open]")) return;
+  closeDrawer();
+  try {
+    const { openYou } = await import("./you.js");
+    openYou(session, { connect, signOut: () => session.signOut() }, page);
+  } catch {
+    showNotice("That page could not be loaded. Check the connection and try again.");
+  }
+}
 
 /** Begin linking in the user's name: the server answers where to go, and knows this browser again. */
 async function connect(address) {
@@ -120,7 +158,10 @@ function tellLinking(outcome) {
   const missing = outcome.get("link_missing");
   if (outcome.get("link_error")) showNotice(outcome.get("link_message") ?? "The account was not connected.");
   else if (missing) showNotice(`The account is connected, without permission for: ${missing}.`);
-  else if (outcome.get("linked")) showNotice("The account is connected.");
+  else if (outcome.get("linked")) {
+    showNotice("The account is connected.");
+    $("notice").dataset.tone = "good";
+  }
 }
 
 // ---------------------------------------------------------------- the open chat
@@ -162,12 +203,13 @@ function showChat(id, fresh) {
   $("composer").value = storage.get("sessionStorage", DRAFT + (fresh ? "new" : id)) ?? "";
   fitComposer();
   $("notice").hidden = true;
-  $("welcome").replaceChildren(...(fresh ? welcome(config, ask).filter(Boolean) : []));
+  $("welcome").replaceChildren(...(fresh ? welcome(config, ask, () => showYou("accounts")).filter(Boolean) : []));
   refresh();
   chat.open();
 }
 
 function leaveChat() {
+  call?.close();
   chat?.close();
   chat = null;
   $("turns").replaceChildren();
@@ -176,20 +218,49 @@ function leaveChat() {
 
 function ask(text) {
   if (chat.fresh) {
-    chat.fresh = false;
     storage.set("sessionStorage", `${DRAFT}new`, null);
-    history.replaceState(null, "", `#/chats/${chat.chatId}`);
-    chatList.add(chat.chatId, text.slice(0, 60));
-    chatList.mark(chat.chatId);
+    begun(text.slice(0, 60));
   }
   $("notice").hidden = true;
   chat.ask(text);
+}
+
+/** A fresh chat has something in it: it gets its address and its place in the list. */
+function begun(title) {
+  if (!chat.fresh) return;
+  chat.fresh = false;
+  history.replaceState(null, "", `#/chats/${chat.chatId}`);
+  chatList.add(chat.chatId, title);
+  chatList.mark(chat.chatId);
+}
+
+/** Talk about the open chat. */
+async function talk() {
+  if (call) return;
+  const about = chat;
+  const { openVoice } = await import("./voice.js").catch(() => ({}));
+  if (!openVoice) showNotice("Calls could not be loaded. Check the connection and try again.");
+  if (!openVoice || call || chat !== about) return;
+  $("notice").hidden = true;
+  $("voice").disabled = true;
+  call = openVoice({
+    session, config, chat, place: $("composer-form"),
+    actions: {
+      began: () => { begun("Call"); refresh(); },
+      closed: (focused) => { call = null; $("voice").disabled = false; if (focused) $("voice").focus(); },
+    },
+  });
 }
 
 function submit(event) {
   event?.preventDefault();
   const text = $("composer").value.trim();
   if (!text || !chat) return;
+  const refusal = chat.refusal(text);
+  if (refusal) {
+    showNotice(refusal);
+    return;
+  }
   $("composer").value = "";
   keepDraft();
   fitComposer();
@@ -219,6 +290,7 @@ function showConnection({ state, reason }) {
 }
 
 function showNotice(message, ...controls) {
+  delete $("notice").dataset.tone;
   $("notice").replaceChildren(h("span", { dir: "auto" }, message), ...controls);
   $("notice").hidden = false;
 }
@@ -257,17 +329,31 @@ function toggleDrawer() {
   $("new-chat").focus();
 }
 
-/** Ctrl or Cmd with K: search; with Shift and O: a new chat. "/" goes to the message box, Escape stops. */
+async function showHelp() {
+  closeDrawer();
+  const { openHelp } = await import("./help.js").catch(() => ({}));
+  openHelp?.();
+}
+
+/** The keys that help.js lists. */
 function shortcut(event) {
   if (document.body.dataset.view !== "chat" || document.querySelector("dialog[open]")) return;
   const command = event.ctrlKey || event.metaKey;
   const writing = /^(?:INPUT|TEXTAREA)$/.test(event.target.tagName ?? "");
   if (command && !event.shiftKey && event.key.toLowerCase() === "k") $("search").focus();
   else if (command && event.shiftKey && event.key.toLowerCase() === "o") newChat();
+  else if (command && event.key === ",") showYou();
   else if (event.key === "/" && !writing && !command) $("composer").focus();
+  else if (event.key === "?" && !writing && !command) showHelp();
+  else if (event.altKey && /^Arrow(?:Up|Down)$/.test(event.key) && (!writing || !event.target.value)) openNeighbour(event.key === "ArrowDown" ? 1 : -1);
   else if (event.key === "Escape" && chat?.running && !("drawer" in document.body.dataset)) chat.stop();
   else return;
   event.preventDefault();
+}
+
+function openNeighbour(by) {
+  const id = chatList.neighbour(by);
+  if (id) openChat(id);
 }
 
 function wireControls() {
@@ -279,11 +365,20 @@ function wireControls() {
     // Connecting while the user still types hides the handshake, and wakes a socket closed as idle.
     chat?.connection.ensure();
   });
+  composer.addEventListener("beforeinput", (event) => {
+    const text = event.data ?? event.dataTransfer?.getData("text/plain") ?? "";
+    // Laying out a megabyte stops the page for seconds: what could never be sent is not taken in.
+    const refusal = text.length > FAR_TOO_LONG && chat?.refusal(text);
+    if (!refusal) return;
+    event.preventDefault();
+    showNotice(refusal);
+  });
   composer.addEventListener("keydown", (event) => {
     // An input method's Enter chooses a word; it does not send.
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.keyCode !== 229) submit(event);
   });
   $("stop").addEventListener("click", () => chat?.stop());
+  $("voice").addEventListener("click", talk);
   $("new-chat").addEventListener("click", newChat);
   $("latest").addEventListener("click", () => { chat.following = true; chat.follow(); });
   $("menu").addEventListener("click", toggleDrawer);
@@ -292,20 +387,18 @@ function wireControls() {
     const button = event.target.closest?.("a[data-connect]");
     if (!button || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    connect(button.href);
+    explainConnecting(button.href);
   });
   let typing = 0;
   $("search").addEventListener("input", () => {
     clearTimeout(typing);
     typing = setTimeout(() => chatList.search($("search").value.trim(), $("found")), 200);
   });
-  $("you").addEventListener("click", () => {
-    closeDrawer();
-    openYou(session, { connect, signOut: () => session.signOut() });
-  });
+  $("you").addEventListener("click", () => showYou());
+  $("help").addEventListener("click", showHelp);
   document.addEventListener("keydown", (event) => shortcut(event));
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && "drawer" in document.body.dataset) { closeDrawer(); $("menu").focus(); }
+    if (event.key === "Escape" && "drawer" in document.body.dataset && !document.querySelector("dialog[open]")) { closeDrawer(); $("menu").focus(); }
   });
   $("sign-out").addEventListener("click", () => session.signOut());
   $("development-sign-in").addEventListener("submit", signIn);

@@ -1,10 +1,12 @@
 // An action that waits for the user: what will be done, to be changed, approved or declined.
 
+import { everySecond, now, span } from "./clock.js";
 import { h, icon } from "./dom.js";
 
 const VERDICTS = { approved: "Approved.", denied: "Declined: nothing was done.", expired: "Expired: nothing was done." };
 const RISKS = { write: "Changes something", money: "Spends money", external: "Reaches other people" };
 const LONG_TEXT = 60;
+const SOON_S = 600; // the last minutes are worth a look
 
 /** The card of an `approval_required` event; `decide(approve, {arguments, always})` tells the server. */
 export class ApprovalCard {
@@ -23,12 +25,34 @@ export class ApprovalCard {
       this.button("Decline", "button secondary", "deny", () => this.send(false)),
       this.names().length > 0 && this.button("Change", "button secondary", "change", () => this.edit()));
     this.element = h("div", { class: "card card-approval", role: "group", "aria-label": this.heading, dataset: { testid: "approval" } },
-      h("p", { class: "approval-title", dir: "auto" }, icon("shield"), this.heading,
+      h("p", { class: "approval-title", dir: "auto" }, icon("shield"), h("span", { class: "words" }, this.heading),
         RISKS[event.risk] && h("span", { class: `risk risk-${event.risk}` }, RISKS[event.risk])),
+      event.tainted && h("p", { class: "taint", dataset: { testid: "taint" } }, icon("eye"),
+        "Before this, I read text by strangers. Look closely at what it asks for."),
       this.list,
       this.always && h("label", { class: "always" }, this.always, " Always allow this without asking"),
       this.buttons, this.outcome,
-      event.expires_at && h("p", { class: "approval-expiry" }, `Open until ${clock(event.expires_at)}`));
+      this.expiry = event.expires_at && h("p", { class: "approval-expiry", dataset: { testid: "expiry" } }));
+    if (this.expiry) this.countDown();
+  }
+
+  /** Show how long it stays open, by the server's clock; what expired cannot be decided any more. */
+  countDown() {
+    const ends = Date.parse(this.event.expires_at);
+    if (Number.isNaN(ends)) return;
+    const draw = () => {
+      if (this.closed) return false;
+      const left = (ends - now()) / 1000;
+      if (left <= 0) {
+        this.decided({ decision: "expired" });
+        return false;
+      }
+      const words = `Open for ${left > SOON_S ? roughly(left) : span(left)}, until ${clock(ends - now() + Date.now())}`;
+      if (this.expiry.textContent !== words) this.expiry.textContent = words;
+      this.expiry.classList.toggle("soon", left <= SOON_S);
+      return true;
+    };
+    if (draw()) everySecond(this.element, draw);
   }
 
   /** Show how it was decided, here or on another device. */
@@ -132,7 +156,9 @@ function jsonIn(text, name) {
   }
 }
 
-function argumentList(given) {
+/** What an action was given, name by name; null where that is nothing. */
+export function argumentList(given) {
+  if (typeof given === "string") return given ? h("pre", { class: "plain", tabindex: "0" }, given) : null;
   const entries = Object.entries(given ?? {}).filter(([, value]) => value !== null && value !== "");
   if (!entries.length) return null;
   // Shown whole and as plain text: this is exactly what will be done.
@@ -143,6 +169,7 @@ function argumentList(given) {
 
 function asText(value, between) {
   if (value === null) return "";
+  if (typeof value === "boolean") return value ? "yes" : "no";
   if (isTextList(value)) return value.join(between);
   return typeof value === "object" ? JSON.stringify(value, null, 1) : String(value);
 }
@@ -155,8 +182,12 @@ function words(name) {
   return name.replaceAll("_", " ");
 }
 
+/** A moment of this device's clock, which is what its reader will look at. */
 function clock(when) {
-  const time = new Date(typeof when === "number" ? when * 1000 : when);
-  if (Number.isNaN(time.getTime())) return String(when);
-  return new Intl.DateTimeFormat(undefined, { weekday: "short", hour: "2-digit", minute: "2-digit" }).format(time);
+  return new Intl.DateTimeFormat(undefined, { weekday: "short", hour: "2-digit", minute: "2-digit" }).format(new Date(when));
+}
+
+function roughly(seconds) {
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }

@@ -4,11 +4,13 @@
 import { h, icon } from "./dom.js";
 import { link, safeUrl } from "./links.js";
 import { LOOKS } from "./looks.js";
+import { quantityView, weather } from "./weather.js";
 
 const ROWS_SHOWN = 5;
 const COLUMNS_SHOWN = 6;
 const MAX_DEPTH = 4;
 const LONG_TEXT = 480;
+const WIDE_TEXT = 90;
 const ISO_TIME = /^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?$/;
 const NAMES = ["name", "title", "label"];
 const LINKS = ["url", "link", "page_url", "website"];
@@ -62,7 +64,7 @@ function valueView(value, depth) {
   if (Array.isArray(value)) return listView(value, depth);
   const entries = Object.entries(value).filter(([, inner]) => !isEmpty(inner));
   return h("dl", {}, entries.map(([name, inner]) =>
-    h("div", { class: typeof inner === "object" ? "wide" : null },
+    h("div", { class: typeof inner === "object" || String(inner).length > WIDE_TEXT ? "wide" : null },
       h("dt", {}, title(name)), h("dd", {}, valueView(inner, depth + 1)))));
 }
 
@@ -197,97 +199,10 @@ function special(kind, data) {
   return Object.hasOwn(LOOKS, kind) ? LOOKS[kind](data) : null;
 }
 
-// The one place where the reader's own units matter: those of their locale.
-const FAHRENHEIT = ["US", "LR", "BS", "BZ", "KY", "PW"].includes(new Intl.Locale(navigator.language || "en").region);
-const HIGH = ["high", "high_c", "max", "max_c"];
-const LOW = ["low", "low_c", "min", "min_c"];
-
 const first = (object, ...names) => {
   for (const name of names) if (!isEmpty(object?.[name])) return object[name];
   return null;
 };
-
-function weather(data) {
-  const now = data.current ?? data.now;
-  const days = data.daily ?? data.days ?? data.forecast;
-  const degrees = measured(first(now, "temperature", "temperature_c", "temp_c", "temp"));
-  const forecast = isTable(days) && days.some((day) => degreesOf(day, HIGH) !== null);
-  if (degrees === null && !forecast) return null;
-  const sky = first(now, "condition", "conditions", "description");
-  const facts = [
-    [measured(first(now, "feels_like", "feels_like_c", "apparent_temperature")), "feels like", rounded],
-    [measured(first(now, "wind", "wind_kmh", "wind_speed_kmh")), "wind", (value) => `${Math.round(value)} ${FAHRENHEIT ? "mph" : "km/h"}`],
-    [first(now, "humidity_percent", "humidity"), "humidity", (value) => `${Math.round(value)} %`],
-  ].filter(([value]) => typeof value === "number");
-  const place = nameOf(first(data, "place", "location", "name"));
-  if (degrees === null && days.length === 1) return oneDay(days[0], place);
-  return h("div", { class: "weather" },
-    degrees !== null && headline(degrees, [sky, place], facts.map(([value, label, show]) => `${label} ${show(value)}`)),
-    degrees === null && place && h("strong", { class: "weather-place" }, place),
-    forecast && dayStrip(days.slice(0, 10)));
-}
-
-function oneDay(day, place) {
-  const rain = rainOf(day);
-  const low = degreesOf(day, LOW);
-  return h("div", { class: "weather" }, headline(
-    degreesOf(day, HIGH),
-    [first(day, "condition", "conditions", "description"), place],
-    [moment(String(first(day, "date", "day", "time") ?? "").slice(0, 10)), low !== null && `low ${rounded(low)}`, rain && `rain ${rain}`],
-  ));
-}
-
-function headline(degrees, words, facts) {
-  const told = words.filter((word) => typeof word === "string" && word).join(" · ");
-  return h("div", { class: "weather-now" },
-    h("span", { class: "weather-degrees" }, rounded(degrees).slice(0, -1), h("small", {}, FAHRENHEIT ? "°F" : "°C")),
-    h("span", { class: "weather-words" },
-      h("strong", {}, told.charAt(0).toUpperCase() + told.slice(1)),
-      h("span", {}, facts.filter(Boolean).join(" · "))));
-}
-
-/** Vendors' modules give both systems, `{celsius, fahrenheit}` or `{kmh, mph}`; a plain number is metric. */
-function measured(value) {
-  const number = typeof value === "object" && value ? value[FAHRENHEIT ? "fahrenheit" : "celsius"] ?? value[FAHRENHEIT ? "mph" : "kmh"] : value;
-  return typeof number === "number" ? number : null;
-}
-
-function quantityView(value) {
-  if (typeof value.celsius === "number") return FAHRENHEIT ? `${value.fahrenheit} °F` : `${value.celsius} °C`;
-  if (typeof value.kmh === "number") return FAHRENHEIT ? `${value.mph} mph` : `${value.kmh} km/h`;
-  return null;
-}
-
-function rounded(value) {
-  return value === null ? "–" : `${Math.round(value) || 0}°`;
-}
-
-function degreesOf(day, names) {
-  return measured(first(day, ...names));
-}
-
-function dayStrip(days) {
-  return h("ol", { class: "weather-days", tabindex: "0", "aria-label": "Daily forecast" }, days.map((day) => {
-    const date = first(day, "date", "day", "time");
-    const time = new Date(`${String(date).slice(0, 10)}T00:00`);
-    const name = Number.isNaN(time.getTime()) ? String(date ?? "") : new Intl.DateTimeFormat(undefined, { weekday: "short" }).format(time);
-    return h("li", { title: first(day, "condition", "conditions", "description") },
-      h("span", { class: "day-name" }, name),
-      h("strong", {}, rounded(degreesOf(day, HIGH))),
-      h("span", {}, rounded(degreesOf(day, LOW))),
-      h("span", { class: "day-rain" }, rainOf(day)));
-  }));
-}
-
-function rainOf(day) {
-  const chance = first(day, "precipitation_chance_percent", "chance_of_rain");
-  return typeof chance === "number" ? `${chance}%` : "";
-}
-
-function nameOf(place) {
-  if (typeof place === "string") return place;
-  return place?.name ? String(place.name) : null;
-}
 
 function conversion(data) {
   const from = first(data, "from_currency", "base", "from");

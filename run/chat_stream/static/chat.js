@@ -6,6 +6,11 @@ import { TurnView } from "./turn.js";
 
 const NEAR_END_PX = 120;
 const PAGE = 20;
+const EARLIER = 50; // turns fetched at a time while scrolling back
+const AHEAD = "1200px"; // earlier messages are fetched before the reader reaches them
+const MAX_CHARACTERS = 32_000; // of a message, as the server counts
+const MAX_FRAME_BYTES = 65_536;
+const ANNOUNCED = 2_000;
 
 /**
  * Events: "change" (running, empty or queue state changed), "title" (detail: text),
@@ -22,12 +27,22 @@ export class Chat extends EventTarget {
     this.forgotten = new Set(); // ids of turns that another answer took the place of
     this.again = null; // {view, gone, socket}: a regenerate or edit that the server has not begun
     this.following = true;
+    this.editing = false; // what is being edited stays in sight
     this.alive = true;
+    this.said = ""; // what the last "change" told
     this.connection = new Connection(session, chatId);
     this.connection.addEventListener("event", ({ detail }) => this.apply(detail));
     this.connection.addEventListener("state", ({ detail }) => this.emit("state", detail));
-    this.onScroll = () => { this.following = this.distance() < NEAR_END_PX; this.emit("change"); };
+    this.top = 0; // where the list was scrolled to last
+    this.onScroll = () => {
+      const up = scroller.scrollTop < this.top;
+      this.top = scroller.scrollTop;
+      // What came since the last frame, or a keyboard that opened, has not moved the reader away.
+      if (up || !this.following) this.following = this.distance() < NEAR_END_PX;
+      this.changed();
+    };
     scroller.addEventListener("scroll", this.onScroll, { passive: true });
+    // What grows is followed once a frame, after its layout: asking for a height before would force one.
     this.resizes = new ResizeObserver(() => this.follow());
     this.resizes.observe(list);
     this.resizes.observe(scroller);
@@ -35,7 +50,8 @@ export class Chat extends EventTarget {
   }
 
   get running() {
-    return [...this.turns.values()].some((turn) => turn.running);
+    for (const turn of this.turns.values()) if (turn.running) return true;
+    return false;
   }
 
   get empty() {
@@ -53,14 +69,14 @@ export class Chat extends EventTarget {
     this.following = true;
     this.follow();
     this.connection.ensure();
-    this.emit("change");
+    this.changed();
   }
 
   async page(before = null) {
     const query = before ? `&before=${encodeURIComponent(before)}` : "";
     let page;
     try {
-      page = await this.session.call("GET", `/chats/${this.chatId}/turns?limit=${PAGE}${query}`);
+      page = await this.session.call("GET", `/chats/${this.chatId}/turns?limit=${before ? EARLIER : PAGE}${query}`);
     } catch (error) {
       if (error.status === 404) this.emit("gone");
       else if (this.alive) this.showError(error.message);
@@ -68,6 +84,7 @@ export class Chat extends EventTarget {
     }
     if (!this.alive) return null;
     this.earlier?.remove();
+    this.sight?.disconnect();
     const bottom = this.scroller.scrollHeight - this.scroller.scrollTop;
     const views = page.turns.map((turn) => this.restore(turn));
     this.list.prepend(...views.map((view) => view.element));
@@ -96,8 +113,20 @@ export class Chat extends EventTarget {
   }
 
   offerEarlier(before) {
-    this.earlier = h("button", { type: "button", class: "quiet earlier", onclick: () => this.page(before) }, "Earlier messages");
-    this.list.prepend(this.earlier);
+    const load = async () => {
+      if (button.disabled) return;
+      button.disabled = true;
+      button.textContent = "Loading earlier messages…";
+      if (await this.page(before)) return;
+      button.disabled = false;
+      button.textContent = "Earlier messages";
+    };
+    const button = h("button", { type: "button", class: "quiet earlier", onclick: load }, "Earlier messages");
+    this.earlier = button;
+    this.list.prepend(button);
+    this.sight = new IntersectionObserver((seen) => { if (seen.some((one) => one.isIntersecting)) load(); },
+      { root: this.scroller, rootMargin: `${AHEAD} 0px 0px` });
+    this.sight.observe(button);
   }
 
   view() {
@@ -107,8 +136,14 @@ export class Chat extends EventTarget {
       decide: (approvalId, approve, given) => this.decide(approvalId, approve, given),
       decision: (approvalId) => this.decisions.get(approvalId),
       announce: (text) => this.announce(text),
-      rendered: () => this.follow(),
+      editing: (on) => { this.editing = on; },
+      refusal: (text) => this.refusal(text),
     });
+  }
+
+  /** Why the server would not take this message, in a sentence, or "". */
+  refusal(text) {
+    return tooLong(text);
   }
 
   ask(text) {
@@ -121,7 +156,7 @@ export class Chat extends EventTarget {
     this.following = true;
     this.follow();
     this.connection.prompt(text, id);
-    this.emit("change");
+    this.changed();
   }
 
   /** Answer a prompt again, as it was or as `text`: that turn and all after it are forgotten. */
@@ -144,7 +179,7 @@ export class Chat extends EventTarget {
       ? { type: "regenerate", message_id: turn.turnId }
       : { type: "edit", message_id: turn.turnId, text });
     this.follow();
-    this.emit("change");
+    this.changed();
   }
 
   /** The server would not answer again: show what was there. */
@@ -200,8 +235,7 @@ export class Chat extends EventTarget {
     else if (event.turn_id) this.applyToTurn(event);
     else if (event.type === "error") this.refused(event);
     this.connection.busy = this.running;
-    this.emit("change");
-    this.follow();
+    this.changed();
   }
 
   applyToTurn(event) {
@@ -279,7 +313,7 @@ export class Chat extends EventTarget {
 
   announce(text) {
     // One live region for the whole chat: a streaming element would be read out word by word.
-    this.announcer.append(h("p", {}, text));
+    this.announcer.append(h("p", {}, text.slice(0, ANNOUNCED)));
     while (this.announcer.childElementCount > 4) this.announcer.firstElementChild.remove();
   }
 
@@ -288,19 +322,37 @@ export class Chat extends EventTarget {
   }
 
   follow() {
-    // What is being edited stays in sight.
-    if (this.list.querySelector(".edit-prompt")) return;
-    if (this.following && !this.empty) this.scroller.scrollTop = this.scroller.scrollHeight;
+    if (this.following && !this.editing && !this.empty) this.scroller.scrollTop = this.scroller.scrollHeight;
   }
 
   close() {
     this.alive = false;
     this.connection.close();
     this.resizes.disconnect();
+    this.sight?.disconnect();
     this.scroller.removeEventListener("scroll", this.onScroll);
+  }
+
+  /** Tell "change", if what it is about did change: deltas come a hundred times a second. */
+  changed() {
+    const says = `${this.running} ${this.empty} ${this.following}`;
+    if (says === this.said) return;
+    this.said = says;
+    this.emit("change");
   }
 
   emit(name, detail) {
     if (this.alive) this.dispatchEvent(new CustomEvent(name, { detail }));
   }
+}
+
+/** Why the server would refuse this message for its length, or "". */
+function tooLong(text) {
+  const count = (number) => new Intl.NumberFormat().format(number);
+  const characters = [...text].length;
+  if (characters > MAX_CHARACTERS) {
+    return `This message has ${count(characters)} characters; the most is ${count(MAX_CHARACTERS)}. Send it in parts.`;
+  }
+  const bytes = new TextEncoder().encode(JSON.stringify(text)).length + 200;
+  return bytes > MAX_FRAME_BYTES ? `This message is ${count(Math.ceil(bytes / 1024))} KB; the most is 64 KB. Send it in parts.` : "";
 }

@@ -3,6 +3,8 @@
 import { h, icon } from "./dom.js";
 
 const UNTITLED = "New chat";
+const PAGE = 50;
+const LONGEST = 100; // chats that the server lists at a time
 
 /** `actions`: `select(id)`, `removed(id)`, `renamed(id, title)`, `failed(message)`. */
 export class ChatList {
@@ -12,13 +14,43 @@ export class ChatList {
     this.actions = actions;
     this.chats = [];
     this.current = null;
+    this.after = ""; // where older chats begin; "" where there are none
+    // Tabs of this browser keep their lists in step; what other devices did shows when one looks again.
+    this.others = new BroadcastChannel("odai.chats");
+    this.others.onmessage = () => this.refresh();
+    document.addEventListener("visibilitychange", () => { if (document.visibilityState === "visible") this.refresh(); });
+  }
+
+  /** Load again, quietly: the list on screen is better than none. */
+  refresh() {
+    if (this.session.token) this.load().catch(() => {});
   }
 
   async load() {
-    const { chats } = await this.session.call("GET", "/chats");
+    const listed = Math.min(Math.max(this.chats.length, PAGE), LONGEST);
+    const { chats, after } = await this.session.call("GET", `/history?limit=${listed}`);
     const known = new Set(chats.map((chat) => chat.id));
     this.chats = [...this.chats.filter((chat) => chat.local && !known.has(chat.id)), ...chats];
+    this.after = after;
     this.render();
+  }
+
+  async loadOlder() {
+    try {
+      const { chats, after } = await this.session.call("GET", `/history?limit=${PAGE}&after=${encodeURIComponent(this.after)}`);
+      const known = new Set(this.chats.map((chat) => chat.id));
+      this.chats.push(...chats.filter((chat) => !known.has(chat.id)));
+      this.after = after;
+    } catch (error) {
+      this.actions.failed(error.message);
+    }
+    this.render();
+  }
+
+  /** The id of the chat `by` places below the open one, or null at the end. */
+  neighbour(by) {
+    const at = this.chats.findIndex((chat) => chat.id === this.current);
+    return this.chats[at < 0 ? (by > 0 ? 0 : -1) : at + by]?.id ?? null;
   }
 
   /** A chat this client just began: listed before the server has stored it. */
@@ -33,6 +65,7 @@ export class ChatList {
     if (!chat || !title || chat.title === title) return;
     chat.title = title;
     this.render();
+    this.others.postMessage("changed");
   }
 
   title(id) {
@@ -46,12 +79,19 @@ export class ChatList {
 
   clear() {
     this.chats = [];
+    this.after = "";
     this.render();
   }
 
   render() {
     const focused = document.activeElement?.closest?.("[data-chat]")?.dataset.chat;
     this.element.replaceChildren(...this.chats.map((chat) => this.item(chat)));
+    if (this.after) {
+      this.element.append(h("li", {}, h("button", {
+        type: "button", class: "quiet more-chats", dataset: { testid: "older-chats" },
+        onclick: (event) => { event.target.disabled = true; this.loadOlder(); },
+      }, "Older chats")));
+    }
     if (focused) this.element.querySelector(`[data-chat="${CSS.escape(focused)}"] button`)?.focus();
   }
 
@@ -119,7 +159,7 @@ export class ChatList {
     found.replaceChildren(...hits.map(({ chat, excerpt }) => h("li", {},
       h("button", {
         type: "button", class: "chat-name", dir: "auto", dataset: { testid: "found" }, onclick: () => this.actions.select(chat.id),
-      }, chat.title || UNTITLED, h("small", {}, excerpt)))));
+      }, chat.title || UNTITLED, h("small", {}, marked(excerpt, text))))));
     if (!hits.length) found.replaceChildren(h("li", {}, "Nothing was found."));
   }
 
@@ -139,6 +179,7 @@ export class ChatList {
     this.actions.renamed(chat.id, title);
     try {
       await this.session.call("PATCH", `/chats/${chat.id}`, { title });
+      this.others.postMessage("changed");
     } catch (error) {
       this.retitle(chat.id, before);
       this.actions.renamed(chat.id, before);
@@ -158,6 +199,14 @@ export class ChatList {
     }
     this.chats = this.chats.filter((one) => one.id !== chat.id);
     this.render();
+    this.others.postMessage("changed");
     this.actions.removed(chat.id);
   }
+}
+
+/** The excerpt with what was sought in it stressed. */
+function marked(excerpt, sought) {
+  const terms = sought.match(/[\p{L}\p{N}]{2,}/gu) ?? [];
+  if (!terms.length) return excerpt;
+  return excerpt.split(new RegExp(`(${terms.join("|")})`, "iu")).map((part, at) => (at % 2 ? h("mark", {}, part) : part));
 }

@@ -8,6 +8,7 @@ const PONG_PATIENCE_MS = 6_000;
 const SILENCE_MS = 25_000;
 const IDLE = 4000;
 const REFUSED = 1008;
+const TOO_BIG = 1009;
 const TRY_LATER = 1013;
 
 /**
@@ -26,6 +27,7 @@ export class Connection extends EventTarget {
     this.unanswered = new Map(); // prompt id → frame, until the server took it
     this.state = "off";
     this.attempts = 0;
+    this.refused = false; // the last socket was
     this.busy = false;
     this.onWake = () => this.wake();
     window.addEventListener("online", this.onWake);
@@ -101,21 +103,34 @@ export class Connection extends EventTarget {
 
   opened() {
     this.askedFor = null;
-    this.heard = Date.now();
+    this.heard = performance.now();
     this.become("open");
     for (const frame of this.unanswered.values()) this.write(frame);
     for (const frame of this.outbox.splice(0)) this.write(frame);
     clearInterval(this.watch);
     this.watch = setInterval(() => {
-      if (this.busy && Date.now() - this.heard > SILENCE_MS) this.probe();
+      if (this.busy && performance.now() - this.heard > SILENCE_MS) this.probe();
     }, 5_000);
   }
 
   lost(code, reason) {
     clearInterval(this.watch);
-    if (code === REFUSED) this.become("refused", reason || "The server refused this connection.");
+    // A ticket may go stale on a slow way: a refusal counts when a fresh one is refused as well.
+    const again = code === REFUSED && !this.refused;
+    this.refused = code === REFUSED;
+    if (again) this.retry(0);
+    else if (code === REFUSED) this.become("refused", reason || "The server refused this connection.");
+    else if (code === TOO_BIG) this.tooBig();
     else if (code === IDLE && !this.unanswered.size) this.become("idle");
     else this.retry(code === TRY_LATER ? 3_000 : 0);
+  }
+
+  /** Sent again, it would be refused again: what was too long is given up, and said. */
+  tooBig() {
+    this.outbox.length = 0;
+    const event = { type: "error", code: "invalid_input", message: "That is longer than the server takes. Send less at a time.", retryable: false };
+    this.dispatchEvent(new CustomEvent("event", { detail: event }));
+    this.retry(0);
   }
 
   retry(atLeastMs) {
@@ -134,7 +149,7 @@ export class Connection extends EventTarget {
   }
 
   probe() {
-    const asked = Date.now();
+    const asked = performance.now();
     this.write({ type: "ping" });
     setTimeout(() => {
       if (this.closed || this.state !== "open" || this.heard >= asked) return;
@@ -154,15 +169,12 @@ export class Connection extends EventTarget {
   }
 
   received(data) {
-    this.heard = Date.now();
-    let event;
-    try {
-      event = JSON.parse(data);
-    } catch {
-      return;
-    }
+    this.heard = performance.now();
+    const event = parsed(data);
+    if (!event) return;
     // Only a server that speaks resets the backoff: one that accepts and hangs up must not be hammered.
     this.attempts = 0;
+    this.refused = false;
     if (event.type === "hello") this.greeted(event);
     if (event.turn_id && Number.isInteger(event.seq) && !this.isNext(event)) return;
     this.acknowledge(event);
@@ -205,5 +217,15 @@ export class Connection extends EventTarget {
     if (this.closed) return;
     this.state = state;
     this.dispatchEvent(new CustomEvent("state", { detail: { state, reason } }));
+  }
+}
+
+/** The event in a frame, or null for what is none: nothing a server sends may end the conversation. */
+function parsed(data) {
+  try {
+    const event = JSON.parse(data);
+    return event && typeof event === "object" && typeof event.type === "string" ? event : null;
+  } catch {
+    return null;
   }
 }

@@ -2,17 +2,21 @@
 // parcels, money. A look returns null for data it cannot show, and the plain view of any value is
 // used instead. Everything is drawn from the tool's own data: nothing is fetched.
 
-import { h } from "./dom.js";
+import { bars, quote, ticker } from "./charts.js";
+import { now } from "./clock.js";
+import { h, svg } from "./dom.js";
+import { number, price } from "./figures.js";
 import { link, safeUrl } from "./links.js";
+import { map } from "./places.js";
 
-const SVG = "http://www.w3.org/2000/svg";
-const DAY_MS = 86_400_000;
+const ROWS_SHOWN = 8;
 
 /** Which function draws which `response_type`. */
 export const LOOKS = {
   stock_price: (data) => quote(data),
   crypto_price: (data) => quote(data.coin),
-  stock_bars: chart,
+  crypto_list: ticker,
+  stock_bars: bars,
   flight_offers: flights,
   hotel_prices: hotels,
   calendar_events: agenda,
@@ -25,164 +29,169 @@ export const LOOKS = {
   amazon_product: (data) => products([data]),
   bank_transactions: spending,
   package_tracking: parcel,
+  package_list: (data) => parcels(data.packages),
   places_on_map: (data) => map(data.places),
   place_on_map: (data) => map([data.place]),
   ticketmaster_venues: (data) => map(data.venues),
 };
 
-// ---------------------------------------------------------------- prices
-
-function quote(data) {
-  if (data?.price === undefined || data.price === null) return null;
-  const change = number(data.change_percent ?? data.change_24h_percent);
-  const facts = [
-    ["Open", data.day_open], ["High", data.day_high], ["Low", data.day_low], ["Before", data.previous_close],
-    ["Hour", percent(data.change_1h_percent)], ["Week", percent(data.change_7d_percent)],
-  ].filter(([, value]) => value !== undefined && value !== null && value !== "");
-  return h("div", { class: "quote" },
-    h("p", { class: "quote-name" }, h("strong", {}, data.name || data.symbol), data.name && ` ${data.symbol}`),
-    h("p", { class: "quote-price" }, price(data.price, data.currency),
-      change !== null && h("span", { class: change < 0 ? "down" : "up" }, `${change < 0 ? "▼" : "▲"} ${percent(Math.abs(change))}`)),
-    facts.length > 0 && h("dl", { class: "facts" }, facts.map(([name, value]) =>
-      h("div", {}, h("dt", {}, name), h("dd", {}, String(value))))));
-}
-
-const RANGES = [["1 W", 7], ["1 M", 31], ["3 M", 92], ["1 Y", 366], ["All", Infinity]];
-
-function chart(data) {
-  const bars = (data.bars ?? [])
-    .map((bar) => ({ time: Date.parse(bar.start), close: number(bar.close), label: String(bar.start ?? "").replace("T", " ") }))
-    .filter((bar) => bar.close !== null && !Number.isNaN(bar.time))
-    .sort((a, b) => a.time - b.time);
-  if (bars.length < 2) return null;
-  const last = bars.at(-1);
-  const drawing = h("div", { class: "chart" });
-  const offered = RANGES.filter(([, days], at) => at === RANGES.length - 1 || within(bars, days).length > 1
-    && within(bars, days).length < bars.length);
-  const show = (days) => {
-    drawing.replaceChildren(line(within(bars, days), data.currency));
-    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.days === String(days)));
-  };
-  const buttons = offered.map(([name, days]) =>
-    h("button", { type: "button", class: "quiet", dataset: { days: String(days) }, onclick: () => show(days) }, name));
-  show(Infinity);
-  return h("div", { class: "quote" },
-    h("p", { class: "quote-name" }, h("strong", {}, data.symbol)),
-    h("p", { class: "quote-price" }, price(last.close, data.currency)),
-    drawing,
-    buttons.length > 1 && h("div", { class: "ranges", role: "group", "aria-label": "Range" }, buttons));
-}
-
-function within(bars, days) {
-  const from = bars.at(-1).time - days * DAY_MS;
-  return bars.filter((bar) => bar.time >= from);
-}
-
-function line(bars, currency) {
-  const closes = bars.map((bar) => bar.close);
-  const [low, high] = [Math.min(...closes), Math.max(...closes)];
-  const x = (at) => 4 + (at / (bars.length - 1)) * 312;
-  const y = (close) => 84 - ((close - low) / (high - low || 1)) * 76;
-  const path = bars.map((bar, at) => `${at ? "L" : "M"}${x(at).toFixed(1)} ${y(bar.close).toFixed(1)}`).join("");
-  const change = ((closes.at(-1) - closes[0]) / closes[0]) * 100;
-  const words = `From ${price(closes[0], currency)} on ${bars[0].label.slice(0, 10)} to ${price(closes.at(-1), currency)}, ` +
-    `lowest ${low}, highest ${high}.`;
-  return h("div", {},
-    svg("svg", { viewBox: "0 0 320 92", role: "img", "aria-label": words, class: change < 0 ? "down" : "up" },
-      svg("path", { d: `${path}L${x(bars.length - 1)} 90L4 90Z`, class: "area" }),
-      svg("path", { d: path, class: "line" })),
-    h("p", { class: "chart-words" }, `${bars[0].label.slice(0, 10)} – ${bars.at(-1).label.slice(0, 10)} · `,
-      h("span", { class: change < 0 ? "down" : "up" }, `${change < 0 ? "▼" : "▲"} ${percent(Math.abs(change))}`)));
-}
+const rowsOf = (value) => (Array.isArray(value) ? value.filter((row) => row && typeof row === "object" && !Array.isArray(row)) : []);
+const said = (value) => (typeof value === "string" || typeof value === "number" ? String(value) : "");
 
 // ---------------------------------------------------------------- travel
 
 function flights(data) {
-  const offers = (data.offers ?? []).filter((offer) => offer.legs?.length);
+  const offers = rowsOf(data.offers).map((offer) => ({ ...offer, legs: rowsOf(offer.legs), back: rowsOf(offer.return_legs) }))
+    .filter((offer) => offer.legs.length);
   if (!offers.length) return null;
-  const hours = (minutes) => (number(minutes) === null ? "" : `${Math.floor(minutes / 60)} h ${minutes % 60} min`);
+  const hours = (minutes) => (number(minutes) === null ? "" : `${Math.floor(minutes / 60)} h ${Math.round(minutes % 60)} min`);
+  const airlines = (offer) => [...new Set(offer.legs.map((leg) => said(leg.airline)).filter(Boolean))];
+  const cheap = typical(offers.map((offer) => number(offer.price)));
   return table(offers, {
-    label: `Flights from ${data.origin} to ${data.destination}`,
-    filters: [["Direct only", (offer) => offer.stops === 0]],
+    label: `Flights from ${said(data.origin)} to ${said(data.destination)}`,
+    filters: [["Direct only", (offer) => offer.stops === 0], ["One stop at most", (offer) => offer.stops <= 1],
+      ["Below the middle price", (offer) => number(offer.price) !== null && number(offer.price) < cheap]],
+    choice: ["Airline", airlines],
     columns: [
-      ["Price", (offer) => offer.price, (offer) => price(offer.price, offer.currency)],
-      ["Leaves", (offer) => offer.legs[0].departs, (offer) => clock(offer.legs[0].departs)],
-      ["Arrives", (offer) => offer.legs.at(-1).arrives, (offer) => clock(offer.legs.at(-1).arrives)],
-      ["Takes", (offer) => offer.duration_minutes, (offer) => hours(offer.duration_minutes)],
-      ["Stops", (offer) => offer.stops, (offer) => (offer.stops ? String(offer.stops) : "direct")],
-      ["Flights", null, (offer) => offer.legs.map((leg) => [leg.flight, leg.airline].filter(Boolean).join(" ")).join(", ")],
+      ["Price", (offer) => number(offer.price), (offer) => h("strong", {}, price(offer.price, offer.currency))],
+      ["Leaves", (offer) => said(offer.legs[0].departs), (offer) => [clock(offer.legs[0].departs), h("small", {}, ` ${said(offer.legs[0].origin)}`)]],
+      ["Arrives", (offer) => said(offer.legs.at(-1).arrives), (offer) => [clock(offer.legs.at(-1).arrives),
+        later(offer.legs[0].departs, offer.legs.at(-1).arrives), h("small", {}, ` ${said(offer.legs.at(-1).destination)}`)]],
+      ["Takes", (offer) => number(offer.duration_minutes), (offer) => hours(number(offer.duration_minutes))],
+      ["Stops", (offer) => number(offer.stops), (offer) => (offer.stops ? `${said(offer.stops)} · ${offer.legs.slice(0, -1).map((leg) => said(leg.destination)).join(", ")}` : "direct")],
+      ["Flights", null, (offer) => [legs(offer.legs), offer.back.length > 0 && h("small", {}, h("br"), `back ${legs(offer.back)}`)]],
     ],
   });
+}
+
+const legs = (list) => list.map((leg) => [said(leg.flight), said(leg.airline)].filter(Boolean).join(" ")).join(", ");
+
+/** "+1" for an arrival on the next day. */
+function later(departs, arrives) {
+  const [from, to] = [departs, arrives].map((time) => Date.parse(`${said(time).slice(0, 10)}T00:00Z`));
+  const days = Math.round((to - from) / 86_400_000);
+  return days > 0 && days < 10 ? h("sup", {}, `+${days}`) : null;
 }
 
 function hotels(data) {
-  const found = data.hotels ?? [];
+  const found = rowsOf(data.hotels);
   if (!found.length) return null;
+  const cheap = typical(found.map((hotel) => number(hotel.price_per_night)));
   return table(found, {
-    label: `Hotels in ${data.location}`,
-    filters: [["With a price", (hotel) => number(hotel.price_total) !== null]],
+    label: `Hotels in ${said(data.location)}`,
+    filters: [["With a price", (hotel) => number(hotel.price_total ?? hotel.price_per_night) !== null],
+      ["Below the middle price", (hotel) => number(hotel.price_per_night) !== null && number(hotel.price_per_night) < cheap],
+      ["Rated 4 and up", (hotel) => number(hotel.rating) >= 4]],
     columns: [
-      ["Hotel", (hotel) => hotel.name, (hotel) => linked(hotel.url, hotel.name)],
-      ["A night", (hotel) => hotel.price_per_night, (hotel) => price(hotel.price_per_night, hotel.currency)],
-      ["In all", (hotel) => hotel.price_total, (hotel) => price(hotel.price_total, hotel.currency)],
-      ["Rating", (hotel) => hotel.rating ?? hotel.stars, (hotel) => String(hotel.rating ?? (hotel.stars ? `${hotel.stars}★` : ""))],
+      ["Hotel", (hotel) => said(hotel.name), (hotel) => [linked(hotel.url, hotel.name),
+        Array.isArray(hotel.amenities) && hotel.amenities.length > 0 && h("small", {}, h("br"), hotel.amenities.slice(0, 4).map(said).filter(Boolean).join(" · "))]],
+      ["A night", (hotel) => number(hotel.price_per_night), (hotel) => h("strong", {}, price(hotel.price_per_night, hotel.currency))],
+      ["In all", (hotel) => number(hotel.price_total), (hotel) => price(hotel.price_total, hotel.currency)],
+      ["Rating", (hotel) => number(hotel.rating ?? hotel.stars), (hotel) => [
+        number(hotel.rating) !== null ? `★ ${said(hotel.rating)}` : number(hotel.stars) !== null && `${said(hotel.stars)}-star`,
+        number(hotel.review_count) !== null && h("small", {}, ` (${said(hotel.review_count)})`)]],
     ],
   });
 }
 
-/** A table that its reader sorts by the heads of its columns and filters by switches. */
-function table(rows, { label, columns, filters }) {
-  let [by, up] = [columns.findIndex(([, value]) => value), true];
+/** The middle one of some prices; null for fewer than three. */
+function typical(prices) {
+  const known = prices.filter((one) => one !== null).sort((a, b) => a - b);
+  return known.length < 3 ? null : known[Math.floor(known.length / 2)];
+}
+
+/** A table that its reader sorts by the heads of its columns, and filters by switches and a choice. */
+function table(rows, { label, columns, filters, choice = null }) {
+  let [by, up, all] = [columns.findIndex(([, value]) => value), true, false];
   const body = h("tbody");
   const useful = filters.filter(([, keep]) => rows.some(keep) && !rows.every(keep));
   const boxes = useful.map(([name]) => h("input", { type: "checkbox", "aria-label": name, onchange: () => draw() }));
+  const options = choice ? [...new Set(rows.flatMap(choice[1]))].sort() : [];
+  const select = options.length > 1 && h("select", { "aria-label": choice[0], onchange: () => draw() },
+    h("option", { value: "" }, `Every ${choice[0].toLowerCase()}`), options.map((option) => h("option", { value: option }, option)));
   const heads = columns.map(([name, value], at) => h("th", { scope: "col" },
     value ? h("button", { type: "button", class: "quiet sort", onclick: () => sortBy(at) }, name) : name));
+  const more = h("button", { type: "button", class: "quiet show-all", onclick: () => { all = true; draw(); } });
+  const count = h("p", { class: "sr-only", role: "status" });
   const sortBy = (at) => {
     up = by === at ? !up : true;
     by = at;
     draw();
   };
+  const kept = (row) => useful.every(([, keep], at) => !boxes[at].checked || keep(row))
+    && (!select || !select.value || choice[1](row).includes(select.value));
   const draw = () => {
     const value = columns[by][1];
-    const shown = rows.filter((row) => useful.every(([, keep], at) => !boxes[at].checked || keep(row)));
-    shown.sort((a, b) => order(value(a), value(b)) * (up ? 1 : -1));
+    const found = rows.filter(kept).sort((a, b) => order(value(a), value(b), up));
+    const shown = all ? found : found.slice(0, ROWS_SHOWN);
     body.replaceChildren(...shown.map((row) => h("tr", {}, columns.map(([, , cell]) => h("td", { dir: "auto" }, cell(row))))));
     for (const [at, head] of heads.entries()) {
       if (at === by) head.setAttribute("aria-sort", up ? "ascending" : "descending");
       else head.removeAttribute("aria-sort");
     }
+    more.hidden = shown.length === found.length;
+    more.textContent = `Show all ${found.length}`;
+    count.textContent = `${found.length} of ${rows.length}`;
   };
   draw();
   return h("div", { class: "sortable" },
-    boxes.length > 0 && h("p", { class: "switches" }, useful.map(([name], at) => h("label", {}, boxes[at], ` ${name}`))),
+    (boxes.length > 0 || select) && h("div", { class: "switches" },
+      useful.map(([name], at) => h("label", {}, boxes[at], ` ${name}`)), select),
     h("div", { class: "table-scroll", tabindex: "0", role: "group", "aria-label": label },
-      h("table", {}, h("thead", {}, h("tr", {}, heads)), body)));
+      h("table", {}, h("thead", {}, h("tr", {}, heads)), body)),
+    more, count);
 }
 
-/** Unknown values come last whichever way the rest is sorted first. */
-function order(a, b) {
+/** Unknown values come last, whichever way the rest is sorted. */
+function order(a, b, up) {
   const [left, right] = [a, b].map((value) => (value === null || value === undefined || value === "" ? null : value));
   if (left === null || right === null) return (left === null) - (right === null);
-  return typeof left === "number" && typeof right === "number" ? left - right : String(left).localeCompare(String(right));
+  const way = typeof left === "number" && typeof right === "number" ? left - right : String(left).localeCompare(String(right));
+  return up ? way : -way;
 }
 
 // ---------------------------------------------------------------- days, headlines, things
 
 function agenda(data) {
-  const events = data.events ?? [];
+  const events = rowsOf(data.events);
   if (!events.length) return null;
-  const days = Map.groupBy ? Map.groupBy(events, dayOf) : grouped(events, dayOf);
+  const days = grouped(events, (event) => said(event.start).slice(0, 10));
   return h("div", { class: "agenda" }, [...days].map(([day, its]) => h("section", {},
-    h("h4", {}, dayName(day)),
+    h("h4", {}, dayName(day)), dayBar(its),
     h("ul", {}, its.map((event) => h("li", {},
-      h("span", { class: "agenda-time" }, event.all_day ? "all day" : `${clock(event.start)}–${clock(event.end)}`),
+      h("span", { class: "agenda-time" }, event.all_day || !clock(event.start) ? "all day" : [clock(event.start), clock(event.end)].filter(Boolean).join("–")),
       h("span", { dir: "auto" }, linked(event.url, event.title),
-        event.location && h("small", {}, ` ${event.location}`),
+        event.location && h("small", {}, ` ${said(event.location)}`),
         safeUrl(event.video_url ?? "") && h("small", {}, " ", link(safeUrl(event.video_url), "video call")))))))));
 }
 
-const dayOf = (event) => String(event.start ?? "").slice(0, 10);
+/** A day from end to end, with its meetings where they lie; those that meet are drawn below each other. */
+function dayBar(events) {
+  const timed = events.map((event) => [hourOf(event.start), hourOf(event.end)])
+    .filter(([from, to]) => from !== null && to !== null && to > from).sort((a, b) => a[0] - b[0]);
+  if (!timed.length) return null;
+  const first = Math.min(8, ...timed.map(([from]) => Math.floor(from)));
+  const last = Math.max(18, ...timed.map(([, to]) => Math.ceil(to)));
+  const x = (hour) => 6 + ((hour - first) / (last - first)) * 308;
+  const lanes = [];
+  const blocks = timed.map(([from, to]) => {
+    let lane = lanes.findIndex((until) => until <= from);
+    if (lane < 0) lane = Math.min(lanes.length, 2);
+    lanes[lane] = to;
+    return svg("rect", { x: (x(from) + .5).toFixed(1), y: 4 + lane * 9, width: Math.max(3, x(to) - x(from) - 1).toFixed(1), height: 7, rx: 2.5 });
+  });
+  const height = 8 + Math.min(3, lanes.length) * 9;
+  const step = last - first > 14 ? 4 : 2;
+  const hours = Array.from({ length: Math.floor((last - first) / step) + 1 }, (_, at) => first + at * step);
+  return svg("svg", { viewBox: `0 0 320 ${height + 12}`, class: "day-bar", "aria-hidden": "true" },
+    hours.map((hour) => [svg("path", { d: `M${x(hour).toFixed(1)} 2V${height}` }),
+      svg("text", { x: x(hour).toFixed(1), y: height + 9, "text-anchor": "middle" }, String(hour))]), blocks);
+}
+
+function hourOf(text) {
+  const [, hours, minutes] = /T(\d\d):(\d\d)/.exec(said(text)) ?? [];
+  return hours === undefined ? null : Number(hours) + Number(minutes) / 60;
+}
 
 function grouped(values, key) {
   const groups = new Map();
@@ -191,22 +200,50 @@ function grouped(values, key) {
 }
 
 function headlines(news) {
-  if (!Array.isArray(news) || !news.length) return null;
-  return h("ol", { class: "headlines" }, news.map((item) => h("li", {},
-    h("span", { dir: "auto" }, linked(item.url, item.title ?? item.headline)),
-    h("small", { dir: "auto" }, [item.publisher ?? item.site, since(item.published_at ?? item.published)].filter(Boolean).join(" · ")),
-    (item.snippet || item.excerpt || item.description) && h("p", { dir: "auto" }, item.snippet || item.excerpt || item.description))));
+  const found = rowsOf(news);
+  if (!found.length) return null;
+  const view = (item) => h("li", {},
+    h("span", { class: "headline", dir: "auto" }, linked(item.url, item.title ?? item.headline)),
+    h("small", { dir: "auto" }, [said(item.publisher ?? item.site), since(item.published_at ?? item.published)].filter(Boolean).join(" · ")),
+    said(item.snippet || item.excerpt || item.description) && h("p", { dir: "auto" }, said(item.snippet || item.excerpt || item.description)));
+  return h("div", {}, shortened(found, view, h("ol", { class: "headlines" })));
 }
 
 function products(found) {
-  if (!Array.isArray(found) || !found.length) return null;
-  return h("ul", { class: "products" }, found.map((item) => h("li", {},
-    h("strong", { class: "product-price" }, item.price_shown || price(item.price, item.currency) || "–"),
+  const items = rowsOf(found);
+  if (!items.length) return null;
+  const view = (item) => h("li", {},
+    h("strong", { class: "product-price" }, said(item.price_shown) || price(item.price, item.currency) || "–",
+      item.was && h("s", {}, said(item.was))),
     h("span", { dir: "auto" }, linked(item.url, item.title)),
-    h("small", { dir: "auto" }, [
-      item.shop ?? item.seller, number(item.rating) !== null && `★ ${item.rating}`,
-      item.was && `was ${item.was}`, item.delivery, item.condition, item.prime && "Prime",
-    ].filter(Boolean).join(" · ")))));
+    h("small", { dir: "auto" }, stars(item.rating), [
+      number(item.review_count ?? item.reviews) !== null && `${said(item.review_count ?? item.reviews)} reviews`,
+      said(item.shop ?? item.seller), said(item.delivery), said(item.condition), item.prime === true && "Prime",
+    ].filter(Boolean).join(" · ")));
+  return h("div", {}, shortened(items, view, h("ul", { class: "products" })));
+}
+
+function stars(rating) {
+  const found = number(rating);
+  return found !== null && found > 0 && h("span", { class: "stars" }, `★ ${said(rating)} `);
+}
+
+/** The first of many in `list`, and a button for the rest. */
+function shortened(items, view, list) {
+  list.append(...items.slice(0, ROWS_SHOWN).map(view));
+  if (items.length <= ROWS_SHOWN) return list;
+  const more = h("button", { type: "button", class: "quiet show-all", onclick: () => {
+    list.append(...items.slice(ROWS_SHOWN).map(view));
+    more.remove();
+  } }, `Show all ${items.length}`);
+  return [list, more];
+}
+
+function parcels(found) {
+  const all = rowsOf(found).map((one) => [one, parcel(one)]).filter(([, view]) => view);
+  if (!all.length) return null;
+  return h("div", { class: "parcels" }, all.slice(0, ROWS_SHOWN).map(([one, view]) => h("section", {},
+    h("h4", { dir: "auto" }, linked(one.url, [said(one.carrier), said(one.tracking_code)].filter(Boolean).join(" "))), view)));
 }
 
 function parcel(data) {
@@ -218,77 +255,70 @@ function parcel(data) {
     h("p", {}, h("strong", {}, words[at]), data.expected_delivery && at < 3 && ` · expected ${dayName(data.expected_delivery)}`),
     h("ol", { class: "steps" }, words.map((word, step) =>
       h("li", { class: step <= at ? "done" : null, "aria-current": step === at ? "step" : null }, word))),
-    h("ul", { class: "scans" }, (data.scans ?? []).slice(0, 8).map((scan) =>
-      h("li", {}, h("span", { class: "agenda-time" }, scan.date), h("span", { dir: "auto" }, scan.message, scan.place && h("small", {}, ` ${scan.place}`))))));
+    h("ul", { class: "scans" }, rowsOf(data.scans).slice(0, 8).map((scan) =>
+      h("li", {}, h("span", { class: "agenda-time" }, said(scan.date)), h("span", { dir: "auto" }, said(scan.message), scan.place && h("small", {}, ` ${said(scan.place)}`))))));
 }
 
+/** What was spent by category, and the transactions behind it: a category shows its own alone. */
 function spending(data) {
-  const sums = Object.entries(data.by_category ?? {}).flatMap(([category, by]) =>
-    (typeof by === "object" && by ? Object.entries(by) : [["", by]]).map(([currency, amount]) => ({ category, currency, amount: number(amount) })))
+  const sums = (Array.isArray(data.by_category) ? rowsOf(data.by_category) : [])
+    .map((row) => ({ category: said(row.category), currency: said(row.currency), amount: number(row.spent) }))
     .filter((sum) => sum.amount !== null && sum.amount > 0)
-    .sort((a, b) => b.amount - a.amount).slice(0, 8);
-  if (!sums.length) return null;
-  const largest = sums[0].amount;
-  return h("div", { class: "spending" }, sums.map(({ category, currency, amount }) => h("div", {},
-    h("span", {}, category.replaceAll("_", " ").toLowerCase()),
-    h("meter", { min: 0, max: largest, value: amount, "aria-label": category }),
-    h("strong", {}, price(amount, currency)))));
+    .sort((a, b) => b.amount - a.amount).slice(0, ROWS_SHOWN);
+  const rows = rowsOf(data.transactions).filter((row) => number(row.amount) !== null);
+  if (!sums.length && !rows.length) return null;
+  const list = h("ul", { class: "transactions" });
+  const more = h("button", { type: "button", class: "quiet show-all", onclick: () => show(chosen, true) });
+  let chosen = null;
+  const show = (category, all = false) => {
+    chosen = category;
+    const found = category === null ? rows : rows.filter((row) => (said(row.category) || "other") === category);
+    const shown = all ? found : found.slice(0, ROWS_SHOWN);
+    list.replaceChildren(...shown.map(transaction));
+    more.hidden = shown.length === found.length;
+    more.textContent = `Show all ${found.length}`;
+    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.category === category));
+  };
+  const largest = sums[0]?.amount ?? 1;
+  const buttons = sums.map(({ category, currency, amount }) => h("button", {
+    type: "button", class: "spent", dataset: { category }, onclick: () => show(chosen === category ? null : category),
+  }, h("span", {}, category.replaceAll("_", " ").toLowerCase()),
+    h("meter", { min: 0, max: largest, value: amount, "aria-hidden": "true" }),
+    h("strong", {}, price(amount, currency))));
+  show(null);
+  return h("div", { class: "spending" },
+    totals([["Spent", data.spent], ["Received", data.received]]),
+    buttons.length > 0 && h("div", { role: "group", "aria-label": "Spent by category" }, buttons),
+    rows.length > 0 && list, more);
 }
 
-/** Places as dots where they lie to one another, drawn here: no map server learns of them. */
-function map(places) {
-  const found = (places ?? []).filter((place) => number(place?.latitude) !== null && number(place?.longitude) !== null).slice(0, 12);
-  if (!found.length) return null;
-  const middle = (found[0].latitude * Math.PI) / 180;
-  const spots = found.map((place) => ({ name: place.name, address: place.address, x: place.longitude * Math.cos(middle), y: -place.latitude }));
-  const middleOf = (axis) => (Math.min(...spots.map((spot) => spot[axis])) + Math.max(...spots.map((spot) => spot[axis]))) / 2;
-  const [east, north] = [middleOf("x"), middleOf("y")];
-  const reach = Math.max(...spots.map((spot) => Math.max(Math.abs(spot.x - east), Math.abs(spot.y - north) * 1.5)), 1e-4);
-  const dots = spots.map((spot, at) => {
-    const [x, y] = [100 + ((spot.x - east) / reach) * 84, 66 + ((spot.y - north) / reach) * 84];
-    return svg("g", { transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})` },
-      svg("circle", { r: 7, class: "dot" }), svg("text", { "text-anchor": "middle", y: 3 }, String(at + 1)));
-  });
-  return h("div", { class: "map" },
-    spots.length > 1 && svg("svg", { viewBox: "0 0 200 132", role: "img", "aria-label": `${spots.length} places, north is up` }, dots),
-    h("ol", {}, found.map((place) => h("li", { dir: "auto" }, h("strong", {}, place.name), " ",
-      h("small", {}, place.address || `${place.latitude.toFixed(4)}, ${place.longitude.toFixed(4)}`)))));
+function totals(lines) {
+  const told = lines.map(([name, sums]) => [name, Object.entries(sums && typeof sums === "object" ? sums : {})
+    .filter(([, amount]) => number(amount) !== null).map(([currency, amount]) => price(amount, currency)).join(" + ")])
+    .filter(([, amount]) => amount);
+  return told.length > 0 && h("dl", { class: "facts" }, told.map(([name, amount]) => h("div", {}, h("dt", {}, name), h("dd", {}, h("strong", {}, amount)))));
+}
+
+/** The amount of money out is positive: it is shown as a person would write it. */
+function transaction(row) {
+  const amount = number(row.amount);
+  return h("li", {},
+    h("span", { class: "agenda-time" }, shortDay(row.date)),
+    h("span", { dir: "auto" }, said(row.merchant) || said(row.category) || "–",
+      h("small", {}, [" ", said(row.account), row.pending === true && " · pending"])),
+    h("span", { class: amount < 0 ? "amount up" : "amount" }, `${amount < 0 ? "+" : "−"}${price(Math.abs(amount), said(row.currency))}`));
+}
+
+function shortDay(text) {
+  const time = new Date(`${said(text).slice(0, 10)}T00:00`);
+  return Number.isNaN(time.getTime()) ? said(text) : new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" }).format(time);
 }
 
 // ---------------------------------------------------------------- small parts
 
-function svg(name, attributes, ...children) {
-  const element = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.append(...children.flat());
-  return element;
-}
-
 function linked(url, words) {
   const safe = url ? safeUrl(String(url)) : null;
-  return safe ? link(safe, String(words || safe.hostname)) : String(words ?? "");
-}
-
-function number(value) {
-  const found = typeof value === "string" && value.trim() ? Number(value) : value;
-  return typeof found === "number" && Number.isFinite(found) ? found : null;
-}
-
-function percent(value) {
-  const found = number(value);
-  return found === null ? null : `${found.toFixed(2)} %`;
-}
-
-function price(value, currency) {
-  const found = number(value);
-  if (found === null) return "";
-  const small = found !== 0 && Math.abs(found) < 1;
-  try {
-    const style = currency ? { style: "currency", currency } : {};
-    return new Intl.NumberFormat(undefined, { ...style, maximumSignificantDigits: small ? 6 : undefined }).format(found);
-  } catch {
-    return `${found} ${currency}`; // a currency that browsers do not know, such as a coin
-  }
+  return safe ? link(safe, said(words) || safe.hostname) : said(words);
 }
 
 /** The hour as the place itself counts it: a flight leaves by the airport's clock, not the reader's. */
@@ -303,9 +333,9 @@ function dayName(text) {
 }
 
 function since(text) {
-  const time = Date.parse(text ?? "");
+  const time = Date.parse(said(text));
   if (Number.isNaN(time)) return "";
-  const hours = Math.round((Date.now() - time) / 3_600_000);
+  const hours = Math.round((now() - time) / 3_600_000);
   const format = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
   return Math.abs(hours) < 48 ? format.format(-hours, "hour") : format.format(-Math.round(hours / 24), "day");
 }

@@ -3,10 +3,16 @@
 // poisoned web page carry the conversation away in an image address.
 // Every scan is linear or bounded: a model can be talked into sending 60 KiB of "[[[[".
 
+import { copyButton } from "./copying.js";
 import { h } from "./dom.js";
 import { link, safeUrl } from "./links.js";
 
 const MAX_DEPTH = 8;
+const LONG_PARAGRAPH = 6000;
+const CODE_LINES = 40;
+const STRETCH = 32_768; // characters of a long text that are read at a time
+const AT_ONCE = 16_384; // a whole text up to this size is rendered without waiting for frames
+const FRAME_MS = 7; // of a frame's 16, for rendering: the rest is the browser's, to lay out and paint
 const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([^`]*)$/;
 const HEADING = /^ {0,3}(#{1,6})\s+(.*)$/;
 const RULE = /^ {0,3}(?:(?:\*\s*){3,}|(?:-\s*){3,}|(?:_\s*){3,})$/;
@@ -168,23 +174,86 @@ function readParagraph(lines, at) {
 // ---------------------------------------------------------------- blocks to nodes
 
 function renderBlock(block, depth) {
+  const many = partsOf(block, depth);
+  if (many) {
+    const { node, body } = many.frame();
+    body.append(...many.parts.map(many.draw));
+    return node;
+  }
   switch (block.type) {
     case "heading":
       // The page owns h1 and h2; an answer's headings start below them.
       return h(`h${Math.min(6, block.level + 2)}`, { dir: "auto" }, inline(block.text));
     case "rule":
       return h("hr");
-    case "code":
-      return codeBlock(block);
-    case "quote":
-      return h("blockquote", { dir: "auto" }, renderLines(block.lines, depth + 1));
-    case "list":
-      return renderList(block, depth);
-    case "table":
-      return renderTable(block);
     default:
       return h("p", { dir: "auto" }, inline(block.text));
   }
+}
+
+/**
+ * What a block is made of, where it is made of many: the sources of its parts, what draws one, and
+ * a `frame` to put them in. A stream then draws only the parts that changed, however long the block
+ * grows. `sign` tells blocks apart that can keep nothing of each other. Null for a block that is one.
+ */
+function partsOf(block, depth) {
+  switch (block.type) {
+    case "list": {
+      const { ordered, loose } = block;
+      const start = ordered && block.start !== 1 ? block.start : null;
+      return {
+        sign: `list ${ordered} ${start} ${loose}`,
+        parts: block.items.map((lines) => lines.join("\n")),
+        draw: (part) => listItem(part.split("\n"), loose, depth),
+        frame: () => bare(h(ordered ? "ol" : "ul", { start })),
+      };
+    }
+    case "table":
+      return {
+        sign: `table ${JSON.stringify([block.head, block.aligns])}`,
+        parts: block.rows.map((row) => row.join("\n")),
+        draw: (part) => tableRow("td", part.split("\n"), block),
+        frame: () => tableFrame(block),
+      };
+    case "code":
+      return {
+        sign: `code ${block.language}`, parts: codeParts(block.text),
+        draw: (part) => h("span", {}, part), frame: () => codeFrame(block.language),
+      };
+    case "quote": {
+      const inner = depth >= MAX_DEPTH ? [] : splitBlocks(block.lines);
+      const sources = inner.map(({ from, to }) => block.lines.slice(from, to).join("\n"));
+      return {
+        sign: "quote", parts: inner.length ? sources : [block.lines.join("\n")],
+        draw: (part, at) => (inner.length ? renderBlock(inner[at], depth + 1) : h("p", { dir: "auto" }, part)),
+        frame: () => bare(h("blockquote", { dir: "auto" })),
+      };
+    }
+    case "paragraph":
+      if (block.text.length <= LONG_PARAGRAPH) return null;
+      return {
+        sign: "long", parts: pieces(block.text),
+        draw: (part) => h("p", { dir: "auto" }, inline(part)), frame: () => bare(h("div", { class: "long" })),
+      };
+    default:
+      return null;
+  }
+}
+
+const bare = (node) => ({ node, body: node });
+
+/** A paragraph without end in pieces that are quick to read: at a line's end, at a space, or anywhere. */
+function pieces(text) {
+  const found = [];
+  for (let at = 0; at < text.length;) {
+    const window = text.slice(at, at + LONG_PARAGRAPH);
+    const half = window.length < LONG_PARAGRAPH ? -1 : LONG_PARAGRAPH / 2;
+    const cut = half < 0 ? -1 : [window.indexOf("\n", half), window.indexOf(" ", half)].find((place) => place >= 0) ?? -1;
+    const length = cut < 0 ? window.length : cut + 1;
+    found.push(window.slice(0, length).trimEnd());
+    at += length;
+  }
+  return found;
 }
 
 function renderLines(lines, depth) {
@@ -192,41 +261,42 @@ function renderLines(lines, depth) {
   return splitBlocks(lines).map((block) => renderBlock(block, depth));
 }
 
-function renderList(block, depth) {
-  const start = block.ordered && block.start !== 1 ? block.start : null;
-  const items = block.items.map((lines) => {
-    const task = lines[0].match(/^\[([ xX])\]\s+(.*)$/);
-    const content = renderLines(task ? [task[2], ...lines.slice(1)] : lines, depth + 1);
-    const tight = !block.loose && content[0]?.tagName === "P";
-    const children = tight ? [...content[0].childNodes, ...content.slice(1)] : content;
-    const box = task && h("input", { type: "checkbox", disabled: true, checked: task[1] !== " " });
-    return h("li", { dir: "auto", class: task ? "task" : null }, box, children);
-  });
-  return h(block.ordered ? "ol" : "ul", { start }, items);
+function listItem(lines, loose, depth) {
+  const task = lines[0].match(/^\[([ xX])\]\s+(.*)$/);
+  const content = renderLines(task ? [task[2], ...lines.slice(1)] : lines, depth + 1);
+  const tight = !loose && content[0]?.tagName === "P";
+  const children = tight ? [...content[0].childNodes, ...content.slice(1)] : content;
+  const box = task && h("input", { type: "checkbox", disabled: true, checked: task[1] !== " ", "aria-label": task[1] === " " ? "To do" : "Done" });
+  return h("li", { dir: "auto", class: task ? "task" : null }, box, children);
 }
 
-function renderTable({ head, rows, aligns }) {
-  const row = (tag, values) => h("tr", {}, head.map((_, column) =>
+function tableRow(tag, values, { head, aligns }) {
+  return h("tr", {}, head.map((_, column) =>
     h(tag, { class: aligns[column] && `align-${aligns[column]}`, dir: "auto" }, inline(values[column] ?? ""))));
-  return h("div", { class: "table-scroll", tabindex: "0", role: "group", "aria-label": "Table" },
-    h("table", {}, h("thead", {}, row("th", head)), h("tbody", {}, rows.map((values) => row("td", values)))));
 }
 
-function codeBlock({ language, text }) {
-  const copy = h("button", { type: "button", class: "quiet copy", onclick: () => copyText(text, copy) }, "Copy");
-  return h("figure", { class: "code" },
-    h("figcaption", {}, h("span", {}, language || "text"), copy),
-    h("pre", { tabindex: "0" }, h("code", {}, text)));
+function tableFrame(block) {
+  const body = h("tbody");
+  return { body, node: h("div", { class: "table-scroll", tabindex: "0", role: "group", "aria-label": "Table" },
+    h("table", {}, h("thead", {}, tableRow("th", block.head, block)), body)) };
 }
 
-async function copyText(text, button) {
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch {
-    button.textContent = "Not allowed";
+/** Code in pieces of some lines, each laid out by itself: one text of thousands would be laid out anew. */
+function codeParts(text) {
+  const lines = text.split("\n");
+  const found = [];
+  for (let at = 0; at < lines.length; at += CODE_LINES) {
+    const last = at + CODE_LINES >= lines.length;
+    found.push(lines.slice(at, at + CODE_LINES).join("\n") + (last ? "" : "\n"));
   }
-  setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  return found;
+}
+
+function codeFrame(language) {
+  const body = h("code");
+  return { body, node: h("figure", { class: "code" },
+    h("figcaption", {}, h("span", {}, language || "text"), copyButton(() => body.textContent, { class: "quiet copy" })),
+    h("pre", { tabindex: "0" }, body)) };
 }
 
 // ---------------------------------------------------------------- inline
@@ -510,7 +580,8 @@ function clean(text) {
 
 /**
  * A growing text in `container`. `append` only buffers; at most one render per animation frame,
- * and a render replaces only the blocks whose source changed: what was read or selected stays.
+ * and a render replaces only what changed of the last blocks: what was read or selected stays. A
+ * frame that has used its time leaves the rest to the next.
  */
 export class MarkdownStream {
   constructor(container, { afterRender = () => {} } = {}) {
@@ -518,13 +589,15 @@ export class MarkdownStream {
     this.afterRender = afterRender;
     this.text = "";
     this.settled = 0; // characters before this are final nodes
-    this.tail = []; // [{source, node}] after it
+    this.stretch = STRETCH;
+    this.tail = []; // [{source, sign, node, body, sources}] after it
     this.frame = 0;
+    this.restUntil = 0;
   }
 
   append(delta) {
     this.text += clean(delta);
-    if (!this.frame) this.frame = requestAnimationFrame(() => this.render());
+    this.schedule();
   }
 
   /** Set the final text; a no-op on screen when it is what streamed. */
@@ -536,35 +609,112 @@ export class MarkdownStream {
       this.tail = [];
     }
     this.text = whole;
-    this.render();
+    this.finish();
   }
 
-  render() {
+  /** Nothing follows for now: show all of it, over several frames where it is long. */
+  finish() {
+    if (this.text.length - this.settled <= AT_ONCE) this.render();
+    else this.schedule();
+  }
+
+  schedule() {
+    this.frame ||= requestAnimationFrame((now) => this.inFrame(now));
+  }
+
+  inFrame(now) {
+    this.frame = 0;
+    // A slow device draws less often rather than falling behind.
+    if (now < this.restUntil) {
+      this.schedule();
+      return;
+    }
+    const begun = performance.now();
+    this.render(begun + FRAME_MS);
+    const took = performance.now() - begun;
+    this.restUntil = took > 2 * FRAME_MS ? now + 3 * took : 0;
+  }
+
+  /** Bring the nodes up to the text. What `deadline` (performance.now) does not allow is left to frames. */
+  render(deadline = Infinity) {
     cancelAnimationFrame(this.frame);
     this.frame = 0;
-    const lines = this.text.slice(this.settled).split("\n");
-    const blocks = splitBlocks(lines);
-    const offsets = [0];
-    for (const line of lines) offsets.push(offsets.at(-1) + line.length + 1);
-    blocks.forEach((block, index) => this.place(block, index, lines));
-    for (const stale of this.tail.splice(blocks.length)) stale.node.remove();
-    // Two whole lines of the next block decide what it is (a table needs both); then this one is final.
-    let final = 0;
-    while (final + 1 < blocks.length && blocks[final + 1].from + 2 < lines.length) final += 1;
-    if (final) {
-      this.settled += offsets[blocks[final].from];
-      this.tail.splice(0, final);
-    }
+    let whole;
+    do whole = this.renderStretch(deadline); while (!whole && performance.now() < deadline);
+    if (!whole) this.schedule();
     this.afterRender();
   }
 
-  place(block, index, lines) {
+  /** Render the next stretch of what is not final; returns whether nothing is left. */
+  renderStretch(deadline) {
+    const all = this.text.length - this.settled <= this.stretch;
+    const lines = this.text.slice(this.settled, this.settled + this.stretch).split("\n");
+    if (!all) lines.pop(); // may be half a line
+    const blocks = splitBlocks(lines);
+    let done = 0;
+    while (done < blocks.length && this.place(blocks[done], done, lines, deadline)) {
+      done += 1;
+      if (performance.now() >= deadline) break;
+    }
+    const complete = done === blocks.length;
+    if (complete) for (const stale of this.tail.splice(blocks.length)) stale.node.remove();
+    const final = this.settle(blocks, done, lines);
+    // A block longer than the stretch: its end must be in sight.
+    if (final) this.stretch = STRETCH;
+    else if (complete && !all) this.stretch *= 2;
+    return complete && all;
+  }
+
+  /** Two whole lines of the next block decide what it is (a table needs both); then this one is final. */
+  settle(blocks, done, lines) {
+    let final = 0;
+    while (final < done && final + 1 < blocks.length && blocks[final + 1].from + 2 < lines.length) final += 1;
+    if (!final) return 0;
+    for (const line of lines.slice(0, blocks[final].from)) this.settled += line.length + 1;
+    this.tail.splice(0, final);
+    return final;
+  }
+
+  /** Draw a block, or what is new of it; returns whether time sufficed for all of it. */
+  place(block, index, lines, deadline) {
     const source = lines.slice(block.from, block.to).join("\n");
     const old = this.tail[index];
-    if (old?.source === source) return;
-    const node = renderBlock(block, 0);
-    if (old) old.node.replaceWith(node);
-    else this.container.append(node);
-    this.tail[index] = { source, node };
+    if (old?.source === source) return true;
+    const many = partsOf(block, 0);
+    if (!many) {
+      this.put(index, { source, node: renderBlock(block, 0) });
+      return true;
+    }
+    const kept = old?.sign === many.sign ? old : { sign: many.sign, sources: [], ...many.frame() };
+    if (kept !== old) this.put(index, kept);
+    const whole = drawParts(kept, many, deadline);
+    kept.source = whole ? source : null;
+    return whole;
   }
+
+  put(index, rendered) {
+    const old = this.tail[index];
+    if (old) old.node.replaceWith(rendered.node);
+    else this.container.append(rendered.node);
+    this.tail[index] = rendered;
+  }
+}
+
+function drawParts(kept, { parts, draw }, deadline) {
+  const { body, sources } = kept;
+  const added = [];
+  let at = 0;
+  for (; at < parts.length; at += 1) {
+    if (sources[at] === parts[at]) continue;
+    if (at && performance.now() >= deadline) break;
+    const node = draw(parts[at], at);
+    if (at < sources.length) body.children[at].replaceWith(node);
+    else added.push(node);
+    sources[at] = parts[at];
+  }
+  body.append(...added);
+  if (at < parts.length) return false;
+  while (body.children.length > parts.length) body.lastElementChild.remove();
+  sources.length = parts.length;
+  return true;
 }

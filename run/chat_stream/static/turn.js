@@ -1,7 +1,9 @@
 // One turn on screen: what the user asked, what was done for it, what was answered.
 
-import { ApprovalCard } from "./approval.js";
+import { ApprovalCard, argumentList } from "./approval.js";
 import { outputCard } from "./cards.js";
+import { everySecond, span } from "./clock.js";
+import { copyButton } from "./copying.js";
 import { h, icon } from "./dom.js";
 import { MarkdownStream } from "./markdown.js";
 
@@ -11,10 +13,14 @@ const STATUS_LINES = {
   waiting_for_approval: "Waiting for your decision.",
 };
 
+const JOB_WORDS = { queued: "waiting its turn", running: "at work", progress: "at work", failed: "did not work" };
+const SLOW_S = 3; // what takes longer is counted on screen
+const TAINTED = "This answer has read text by strangers: I ask before I act on it.";
+
 /**
  * `actions`: `decide(approvalId, approve, {arguments, always})`, `decision(approvalId)` (an earlier
  * `approval_decided`), `ask(text)`, `again(turn, text)` (null: the prompt as it was),
- * `announce(text)`, `rendered()`.
+ * `refusal(text)` (why a text is not taken, or ""), `editing(on)`, `announce(text)`.
  */
 export class TurnView {
   constructor(actions) {
@@ -24,7 +30,7 @@ export class TurnView {
     this.running = true;
     this.quiet = false; // history is shown, not announced
     this.answers = []; // {stream, element, sealed, confirmed}
-    this.tools = new Map(); // call_id → {line, label, note, card}
+    this.tools = new Map(); // call_id → {holder, step, line, mark, label, note, begun, busy}
     this.approvals = new Map();
     this.agent = null;
     this.parts = h("div", { class: "parts" });
@@ -45,8 +51,17 @@ export class TurnView {
   }
 
   /** What may be done with a turn that ended; a turn that the user did not begin has no prompt. */
-  offerAgain() {
-    if (!this.turnId || !this.prompt) return;
+  offerActions() {
+    if (!this.turnId) return;
+    const actions = h("div", { class: "turn-actions" });
+    if (this.answers.length) actions.append(this.copyButton ??= copyButton(
+      () => this.answers.map(({ stream }) => stream.text.trim()).filter(Boolean).join("\n\n"),
+      { class: "icon-button", testid: "copy", name: "Copy this answer" }));
+    if (this.prompt) this.offerAgain(actions);
+    if (actions.childElementCount) this.foot.append(actions);
+  }
+
+  offerAgain(actions) {
     this.editButton ??= h("button", {
       type: "button", class: "icon-button", "aria-label": "Edit this message", title: "Edit",
       dataset: { testid: "edit" }, onclick: () => this.edit(),
@@ -56,28 +71,37 @@ export class TurnView {
       dataset: { testid: "regenerate" }, onclick: () => this.actions.again(this, null),
     }, icon("again"));
     this.bubble.before(this.editButton);
-    this.foot.append(h("div", { class: "turn-actions" }, this.againButton));
+    actions.append(this.againButton);
   }
 
   edit() {
-    const box = h("textarea", { rows: "1", dir: "auto", maxlength: "32000", "aria-label": "Message", dataset: { testid: "edit-text" } });
+    const box = h("textarea", { rows: "1", dir: "auto", "aria-label": "Message", dataset: { testid: "edit-text" } });
+    const problem = h("p", { class: "prompt-note", role: "alert" });
     box.value = this.prompt;
-    const close = () => { form.remove(); this.bubble.hidden = this.editButton.hidden = false; };
+    const close = () => {
+      form.remove();
+      this.bubble.hidden = this.editButton.hidden = false;
+      this.actions.editing(false);
+    };
+    const cancel = () => { close(); this.editButton.focus(); };
     const send = () => {
       const text = box.value.trim();
+      problem.textContent = this.actions.refusal(text);
+      if (problem.textContent) return;
       close();
       if (text) this.actions.again(this, text);
     };
-    const form = h("form", { class: "edit-prompt" }, box, h("div", { class: "approval-buttons" },
-      h("button", { type: "button", class: "button secondary", onclick: close }, "Cancel"),
+    const form = h("form", { class: "edit-prompt" }, box, problem, h("div", { class: "approval-buttons" },
+      h("button", { type: "button", class: "button secondary", onclick: cancel }, "Cancel"),
       h("button", { type: "submit", class: "button", dataset: { testid: "edit-send" } }, "Send")));
     form.addEventListener("submit", (event) => { event.preventDefault(); send(); });
     box.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") close();
+      if (event.key === "Escape") cancel();
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); }
     });
     this.bubble.hidden = this.editButton.hidden = true;
     this.bubble.before(form);
+    this.actions.editing(true);
     box.style.height = `${Math.min(box.scrollHeight + 2, 260)}px`;
     box.focus();
     form.scrollIntoView({ block: "center" });
@@ -86,7 +110,8 @@ export class TurnView {
   apply(event) {
     const handler = HANDLERS[event.type];
     if (handler) handler.call(this, event);
-    this.thinking.hidden = !this.isThinking();
+    const idle = !this.isThinking();
+    if (this.thinking.hidden !== idle) this.thinking.hidden = idle;
   }
 
   isThinking() {
@@ -110,7 +135,7 @@ export class TurnView {
     const last = this.answers.at(-1);
     if (last && !last.sealed && !last.confirmed) return last;
     const element = this.place(h("div", { class: "message-assistant", dataset: { testid: "message-assistant" } }));
-    const answer = { element, stream: new MarkdownStream(element, { afterRender: this.actions.rendered }), sealed: false, confirmed: false };
+    const answer = { element, stream: new MarkdownStream(element), sealed: false, confirmed: false };
     this.answers.push(answer);
     return answer;
   }
@@ -130,6 +155,18 @@ export class TurnView {
     if (answer.confirmed) this.announce(answer.element.textContent);
   }
 
+  /** What the user said by voice: while this turn went on, or to begin it, told late. */
+  transcript({ text, begins }) {
+    const bubble = h("div", { class: "from-user" }, h("h2", { class: "sr-only" }, "You said"),
+      h("div", { class: "message-user", dir: "auto", dataset: { testid: "message-user" } }, text));
+    if (begins) {
+      this.element.prepend(bubble);
+      return;
+    }
+    this.sealAnswer();
+    this.place(bubble);
+  }
+
   sealAnswer() {
     const last = this.answers.at(-1);
     if (last) last.sealed = true;
@@ -137,23 +174,46 @@ export class TurnView {
 
   // ---- tools
 
-  toolCall({ call_id: callId, name, description }) {
+  toolCall({ call_id: callId, name, description, arguments: given, current_agent: agent }) {
     this.sealAnswer();
     const note = h("span", { class: "tool-note" });
     const label = h("span", { class: "tool-label", dir: "auto" }, description || name || "Working…");
     const mark = h("span", { class: "tool-mark" }, h("span", { class: "spinner" }));
-    const line = h("div", { class: "tool-line", dataset: { testid: "tool-call", state: "running", tool: name ?? "" } }, mark, label, note);
-    const holder = this.place(h("div", { class: "tool" }, line));
-    this.tools.set(callId ?? `${name}#${this.tools.size}`, { line, mark, label, note, holder, name, busy: true });
+    const line = h("summary", { class: "tool-line", dataset: { testid: "tool-call", state: "running", tool: name ?? "" } }, mark, label, note);
+    const step = h("details", { class: "tool-step" }, line);
+    // Most are never opened: what a call was given is drawn when somebody looks.
+    step.addEventListener("toggle", () => step.append(callFacts({ name, agent, given })), { once: true });
+    const holder = this.place(h("div", { class: "tool step" }, step));
+    const tool = { holder, step, line, mark, label, note, begun: performance.now(), busy: true, words: "" };
+    this.tools.set(callId ?? `${name}#${this.tools.size}`, tool);
+    if (!this.quiet) everySecond(note, () => this.count(tool));
     this.announce(label.textContent);
+  }
+
+  /** Count the seconds of a call that takes its time. */
+  count(tool) {
+    if (!tool.busy) return false;
+    const seconds = (performance.now() - tool.begun) / 1000;
+    if (seconds >= SLOW_S) tool.note.textContent = [tool.words, span(seconds)].filter(Boolean).join(" · ");
+    return true;
   }
 
   toolOutput(event) {
     const tool = this.tools.get(event.call_id) ?? [...this.tools.values()].find((one) => one.busy);
     const ok = event.ok !== false;
     if (tool) this.settleTool(tool, ok, ok ? "" : "did not work", event.duration_ms);
+    if (event.untrusted) this.taint(tool);
     const card = outputCard(event);
     if (card) (tool?.holder ?? this.parts).append(card);
+  }
+
+  /** From here on the turn has read what anybody may have written: said once, and marked where it came in. */
+  taint(tool) {
+    tool?.line.querySelector(".tool-label").after(h("span", { class: "taint-mark", title: "Text by strangers" },
+      icon("eye"), h("span", { class: "sr-only" }, "Read text by strangers. ")));
+    if (this.tainted) return;
+    this.tainted = h("p", { class: "taint", dataset: { testid: "taint" } }, icon("eye"), TAINTED);
+    this.parts.after(this.tainted);
   }
 
   /** The call waits for the user: it neither worked nor failed. */
@@ -166,6 +226,7 @@ export class TurnView {
 
   settleTool(tool, ok, words, durationMs) {
     tool.busy = false;
+    tool.bar?.remove();
     tool.line.dataset.state = ok ? "done" : "failed";
     tool.mark.replaceChildren(icon(ok ? "check" : "alert"), h("span", { class: "sr-only" }, ok ? "Done: " : "Failed: "));
     tool.label.textContent = tool.label.textContent.replace(/\s*(?:…|\.\.\.)$/, "");
@@ -175,8 +236,14 @@ export class TurnView {
   job({ call_id: callId, status, message }) {
     const tool = this.tools.get(callId);
     if (!tool?.busy) return;
-    const words = { queued: "waiting its turn", running: "running", failed: "did not work" };
-    tool.note.textContent = message || (words[status] ?? "");
+    tool.words = JOB_WORDS[status] ?? "";
+    tool.note.textContent = tool.words;
+    if (message) tool.label.textContent = message;
+    if (status === "done" || status === "failed") return;
+    tool.bar ??= h("progress", { class: "tool-progress", "aria-label": "Progress", dataset: { testid: "job" } });
+    const percent = /(\d{1,3}(?:\.\d+)?)\s?%/.exec(message ?? "");
+    if (percent) Object.assign(tool.bar, { max: 100, value: Math.min(100, Number(percent[1])) });
+    tool.step.after(tool.bar);
   }
 
   setAgent({ type, new_agent: newAgent, name }) {
@@ -189,7 +256,8 @@ export class TurnView {
     // The turn opens with the orchestrator: only a change of speaker is news.
     if (first && /^(odai|orchestrator|assistant)$/.test(key)) return;
     this.sealAnswer();
-    this.place(h("p", { class: "agent-line" }, icon("arrow"), words.charAt(0).toUpperCase() + words.slice(1)));
+    this.place(h("p", { class: "agent-line step", dataset: { testid: "handoff" } }, h("span", { class: "tool-mark" }, icon("arrow")),
+      h("span", { class: "sr-only" }, "Handed over to "), words.charAt(0).toUpperCase() + words.slice(1)));
   }
 
   // ---- approvals
@@ -200,6 +268,7 @@ export class TurnView {
     const card = new ApprovalCard(event, (approve, given) => this.actions.decide(event.approval_id, approve, given));
     this.approvals.set(event.approval_id, card);
     this.place(card.element);
+    if (event.tainted && this.tainted) this.tainted.hidden = true; // the card says it, where it matters
     const known = this.actions.decision(event.approval_id);
     if (known) this.approvalDecided(known);
     else this.announce(`Your approval is needed: ${card.heading}`);
@@ -234,7 +303,7 @@ export class TurnView {
   end({ status }) {
     this.running = false;
     this.element.removeAttribute("aria-busy");
-    for (const { stream } of this.answers) stream.render();
+    for (const { stream } of this.answers) stream.finish();
     for (const tool of this.tools.values()) {
       if (!tool.busy) continue;
       if (status === "waiting_for_approval") this.pauseTool(tool);
@@ -244,7 +313,7 @@ export class TurnView {
     const line = decided || (this.failed && status === "failed") ? null : STATUS_LINES[status];
     this.foot.replaceChildren(...(line ? [h("p", { class: "turn-status" }, line)] : []));
     if (line) this.announce(line);
-    this.offerAgain();
+    this.offerActions();
   }
 
   suggest({ prompts }) {
@@ -253,7 +322,6 @@ export class TurnView {
     this.clearSuggestions();
     this.foot.append(h("div", { class: "suggestions", role: "group", "aria-label": "Suggestions" },
       usable.slice(0, 4).map((text) => suggestionChip(text, this.actions.ask))));
-    this.actions.rendered();
   }
 
   clearSuggestions() {
@@ -269,6 +337,7 @@ const HANDLERS = {
     this.element.setAttribute("aria-busy", "true");
     if (event.prompt) this.setPrompt(event.prompt);
   },
+  transcript: TurnView.prototype.transcript,
   raw_response_event: TurnView.prototype.delta,
   llm_response: TurnView.prototype.wholeAnswer,
   tool_call: TurnView.prototype.toolCall,
@@ -285,6 +354,14 @@ const HANDLERS = {
 export function suggestionChip(text, ask, label = null) {
   return h("button", { type: "button", class: "chip", dir: "auto", dataset: { testid: "suggestion" }, onclick: () => ask(text) },
     label && h("small", {}, label), h("span", {}, text));
+}
+
+/** What a call was: its tool, the agent that made it, and exactly what it was given. */
+function callFacts({ name, agent, given }) {
+  const facts = [["Tool", name], ["Asked by", agent]].filter(([, value]) => typeof value === "string" && value);
+  return h("div", { class: "tool-facts", dataset: { testid: "tool-facts" } },
+    h("p", {}, facts.map(([title, value], at) => [at > 0 && " · ", `${title}: `, h("code", {}, value)])),
+    argumentList(given) ?? h("p", {}, "It was given nothing."));
 }
 
 function duration(ms) {

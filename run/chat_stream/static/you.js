@@ -1,172 +1,194 @@
-// What is the user's own: accounts, memories, plans, spending, what was done in their name, and the
-// way out. A panel over the chat; each page is read from the server when it is opened.
+// What is the user's own: accounts, memories, plans, spending, what was done in their name, how
+// things look, and the way out. A panel over the chat; each page is read when it is opened.
 
-import { h } from "./dom.js";
+import { confirmed } from "./confirm.js";
+import { connectionsPage } from "./connect.js";
+import { h, icon } from "./dom.js";
+import { phoneSection } from "./phone.js";
+import { usagePage } from "./usage.js";
+import { explained, title, when, words } from "./words.js";
 
 const PAGES = [
   ["accounts", "Connections", accounts],
   ["memories", "Memory", memories],
   ["schedules", "Plans", schedules],
-  ["usage", "Usage", usage],
+  ["usage", "Usage", usagePage],
   ["activity", "Activity", activity],
   ["account", "Account", account],
 ];
+const KINDS = { reminder: "Reminder", briefing: "Briefing", watch: "Watch" };
+const THEMES = [["auto", "Like the device"], ["light", "Light"], ["dark", "Dark"]];
 
-/** Open the panel. `actions`: `connect(address)`, `signOut()`. */
+/** Open the panel. `actions`: `connect(address)` leaves to link an account, `signOut()`. */
 export function openYou(session, actions, wanted = "accounts") {
-  const body = h("div", { class: "you-page", tabindex: "-1", "aria-live": "polite" });
+  const body = h("div", { class: "you-page", id: "you-page", role: "tabpanel", tabindex: "-1" });
   const tabs = PAGES.map(([name, label]) => h("button", {
-    type: "button", role: "tab", class: "quiet", dataset: { page: name }, onclick: () => show(name),
+    type: "button", role: "tab", id: `you-${name}`, "aria-controls": "you-page", dataset: { page: name }, onclick: () => show(name),
   }, label));
-  const dialog = h("dialog", { class: "dialog you", "aria-label": "You", dataset: { testid: "you" } },
-    h("div", { class: "you-head" }, h("div", { class: "you-tabs", role: "tablist" }, tabs),
-      h("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Close")),
+  const dialog = h("dialog", { class: "dialog you", "aria-labelledby": "you-title", dataset: { testid: "you" } },
+    h("div", { class: "you-head" }, h("h2", { id: "you-title" }, "You"),
+      h("button", { type: "button", class: "icon-button", "aria-label": "Close", onclick: () => dialog.close() }, icon("cross"))),
+    h("div", { class: "you-tabs", role: "tablist", "aria-label": "Your pages", onkeydown: (event) => step(event, tabs) }, tabs),
     body);
-  const page = { session, actions, say: (message) => body.prepend(h("p", { class: "notice", role: "alert" }, message)) };
+  const trouble = h("p", { class: "notice", role: "alert" });
+  const page = {
+    session,
+    actions,
+    say: (message) => { trouble.textContent = message; body.prepend(trouble); body.scrollTop = 0; },
+  };
+  let asked = "";
 
   async function show(name) {
-    for (const tab of tabs) tab.setAttribute("aria-selected", String(tab.dataset.page === name));
-    body.replaceChildren(h("p", { class: "muted" }, "Loading…"));
-    page.reload = () => show(name);
-    try {
-      const content = await PAGES.find(([known]) => known === name)[2](page);
-      body.replaceChildren(...[content].flat().filter(Boolean));
-    } catch (error) {
-      body.replaceChildren(h("p", { class: "notice", role: "alert" }, error.message));
+    // What is still on screen belongs to another page: it is seen until the new one is there, no more.
+    if (asked !== name) for (const part of body.children) part.inert = true;
+    asked = name;
+    for (const tab of tabs) {
+      const chosen = tab.dataset.page === name;
+      tab.setAttribute("aria-selected", String(chosen));
+      tab.tabIndex = chosen ? 0 : -1;
+      if (chosen) tab.scrollIntoView({ block: "nearest", inline: "center" });
     }
+    body.setAttribute("aria-labelledby", `you-${name}`);
+    body.setAttribute("aria-busy", "true");
+    page.reload = () => { if (asked === name) show(name); };
+    let content;
+    try {
+      content = await PAGES.find(([known]) => known === name)[2](page);
+    } catch (error) {
+      trouble.textContent = explained(error);
+      content = trouble;
+    }
+    if (asked !== name) return; // another page was opened meanwhile
+    body.removeAttribute("aria-busy");
+    body.replaceChildren(...[content].flat().filter(Boolean));
   }
 
   dialog.addEventListener("close", () => dialog.remove());
+  session.addEventListener("signedout", () => dialog.close(), { once: true });
   document.body.append(dialog);
   dialog.showModal();
   show(wanted);
 }
 
+/** Arrow keys walk along the tabs. */
+function step(event, tabs) {
+  const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+  if (!by) return;
+  event.preventDefault();
+  const next = tabs[(tabs.indexOf(document.activeElement) + by + tabs.length) % tabs.length];
+  next.focus();
+  next.click();
+}
+
 // ---------------------------------------------------------------- pages
 
 async function accounts(page) {
-  const { integrations } = await page.session.call("GET", "/account/integrations");
-  const personal = new Map();
-  for (const entry of integrations) {
-    if (!entry.provider) continue;
-    const known = personal.get(entry.provider) ?? { names: [], linked: entry.linked, on: false, provider: entry.provider };
-    known.names.push(entry.name);
-    known.on ||= entry.on;
-    personal.set(entry.provider, known);
-  }
-  return [...personal.values()].map((service) => h("section", { class: "row", dataset: { provider: service.provider } },
-    h("div", {}, h("strong", {}, title(service.provider)), h("p", { class: "muted" }, service.names.join(", "))),
-    service.linked.map((one) => h("p", { class: "linked" }, h("span", { dir: "auto" }, `${one.label} · ${words(one.status)}`),
-      sure("Disconnect", () => disconnect(page, service.provider, one.id)))),
-    service.on
-      ? h("button", { type: "button", class: "button secondary", onclick: () => page.actions.connect(loginOf(service.provider)) },
-        service.linked.length ? "Connect another" : "Connect")
-      : h("p", { class: "muted" }, "Not set up on this server: its client id and secret are missing.")));
-}
-
-function loginOf(provider) {
-  return provider === "plaid" ? "/auth/plaid/login" : `/oauth_google/login?provider=${encodeURIComponent(provider)}`;
-}
-
-async function disconnect(page, provider, id) {
-  if (provider === "plaid") await page.session.call("DELETE", `/auth/plaid/accounts/${encodeURIComponent(id)}`);
-  else await page.session.call("DELETE", `/oauth_google/accounts/${encodeURIComponent(id)}`);
-  page.reload();
+  const [connected, phone] = await Promise.all([connectionsPage(page), phoneSection(page)]);
+  // What is not set up goes last, below the phone.
+  const rest = connected.filter((part) => part?.classList?.contains("not-set-up"));
+  return [...connected.filter((part) => part && !rest.includes(part)), phone, ...rest];
 }
 
 async function memories(page) {
   const { memories: kept } = await page.session.call("GET", "/memories");
-  const text = h("input", { type: "text", maxlength: "500", "aria-label": "Something to remember", placeholder: "I am vegetarian" });
+  const text = h("input", { type: "text", maxlength: "400", required: true, "aria-label": "Something to remember", placeholder: "I am vegetarian" });
   return [
+    h("p", { class: "muted" }, "What ODAI keeps in mind in every chat. It is sealed with your own key."),
     h("form", { class: "add", onsubmit: act(page, () => page.session.call("POST", "/memories", { text: text.value })) },
       text, h("button", { type: "submit", class: "button" }, "Remember")),
-    kept.length === 0 && h("p", { class: "muted" }, "Nothing is remembered yet. Say “remember that…”, or write it here."),
-    ...kept.map((memory) => {
-      const edited = h("input", { type: "text", value: memory.text, "aria-label": "Memory", dir: "auto" });
-      const path = `/memories/${memory.id}`;
-      return h("form", { class: "row", onsubmit: act(page, () => page.session.call("PATCH", path, { text: edited.value })) },
-        edited, h("button", { type: "submit", class: "quiet" }, "Save"),
-        sure("Forget", () => page.session.call("DELETE", path).then(page.reload)));
-    }),
+    kept.length === 0 && h("p", { class: "empty" }, "Nothing is remembered yet. Say “remember that…”, or write it here."),
+    ...kept.map((memory) => memoryRow(page, memory)),
   ];
+}
+
+function memoryRow(page, memory) {
+  const path = `/memories/${memory.id}`;
+  const edited = h("input", { type: "text", value: memory.text, required: true, maxlength: "400", "aria-label": "Memory", dir: "auto" });
+  const save = h("button", { type: "submit", class: "button", disabled: true }, "Save");
+  edited.addEventListener("input", () => { save.disabled = edited.value.trim() === memory.text; });
+  return h("form", { class: "memory", onsubmit: act(page, () => page.session.call("PATCH", path, { text: edited.value })) },
+    edited,
+    h("div", { class: "memory-foot" },
+      h("span", { class: "muted" }, `${memory.by === "user" ? "Written by you" : "Noted in a chat"} · ${when(memory.updated_at ?? memory.created_at)}`),
+      save, sure("Forget", () => page.session.call("DELETE", path).then(page.reload))));
 }
 
 async function schedules(page) {
   const { schedules: planned } = await page.session.call("GET", "/schedules");
-  if (!planned.length) return h("p", { class: "muted" }, "Nothing is planned. Ask for a reminder, a daily briefing, or to be told when a price is reached.");
+  if (!planned.length) {
+    return h("div", { class: "empty" }, h("p", {}, "Nothing is planned."),
+      h("p", { class: "muted" }, "Ask for a reminder, a daily briefing, or to be told when a price is reached."));
+  }
   return planned.map((plan) => {
     const path = `/schedules/${plan.id}`;
     const paused = plan.status === "paused";
-    return h("section", { class: "row" },
-      h("div", {}, h("strong", { dir: "auto" }, plan.text),
-        h("p", { class: "muted" }, [plan.kind, plan.when, paused ? "paused" : plan.next_at && `next ${when(plan.next_at)}`].filter(Boolean).join(" · "))),
-      plan.status !== "done" && h("button", {
-        type: "button", class: "quiet",
-        onclick: act(page, () => page.session.call("PATCH", path, { status: paused ? "active" : "paused" })),
-      }, paused ? "Resume" : "Pause"),
-      sure("Delete", () => page.session.call("DELETE", path).then(page.reload)));
+    const state = { paused: "Paused", done: "Done" }[plan.status] ?? (plan.next_at ? `Next ${when(plan.next_at)}` : "");
+    return h("section", { class: "plan", dataset: { plan: plan.id, status: plan.status } },
+      h("div", { class: "plan-what" }, h("strong", { dir: "auto" }, plan.text),
+        h("p", { class: "muted" }, [KINDS[plan.kind] ?? title(plan.kind), plan.when].filter(Boolean).join(" · ")),
+        state && h("p", { class: paused ? "state warn" : "muted" }, state)),
+      h("div", { class: "account-buttons" },
+        plan.status !== "done" && h("button", {
+          type: "button", class: "button secondary", onclick: act(page, () => page.session.call("PATCH", path, { status: paused ? "active" : "paused" })),
+        }, paused ? "Resume" : "Pause"),
+        sure("Delete", () => page.session.call("DELETE", path).then(page.reload))));
   });
 }
 
-async function usage(page) {
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  const { days, cost_usd: cost, limits } = await page.session.call("GET", `/usage?days=30&timezone=${encodeURIComponent(zone)}`);
-  const most = Math.max(...days.map((day) => Number(day.cost_usd)), 1e-6);
-  const limit = limits.hard_usd ?? limits.soft_usd;
+async function activity(page) {
+  const { acts } = await page.session.call("GET", "/audit?limit=200");
+  if (!acts.length) return h("p", { class: "empty" }, "Nothing was done in your name yet. What you approve is listed here.");
   return [
-    h("p", {}, h("strong", {}, `$${cost}`), " in the last 30 days",
-      limit && ` · at most $${limit} a day`),
-    days.length === 0 && h("p", { class: "muted" }, "Nothing yet."),
-    h("div", { class: "spending" }, days.map((day) => h("div", {},
-      h("span", {}, day.date),
-      h("meter", { min: 0, max: most, value: Number(day.cost_usd), "aria-label": `${day.date}: $${day.cost_usd}` }),
-      h("strong", {}, `$${day.cost_usd} · ${day.turns}`)))),
-    days.length > 0 && h("p", { class: "muted" }, "Dollars and answers of each day."),
+    h("p", { class: "muted" }, "What was done in your name, the latest first. This list is only ever added to."),
+    h("ol", { class: "acts-done" }, acts.map((one) => h("li", { dataset: { status: one.status } },
+      h("div", {}, h("strong", {}, title(one.what)), one.details && h("p", { class: "muted", dir: "auto" }, one.details)),
+      h("div", { class: "act-end" }, h("span", { class: one.status === "done" ? "muted" : "state warn" }, words(one.status ?? "under way")),
+        h("time", { class: "muted", datetime: one.at }, when(one.at)),
+        one.by !== "user" && h("span", { class: "muted" }, `by ${words(one.by)}`))))),
   ];
 }
 
-async function activity(page) {
-  const { acts } = await page.session.call("GET", "/audit");
-  if (!acts.length) return h("p", { class: "muted" }, "Nothing was done in your name yet. What you approve is listed here.");
-  return h("div", { class: "table-scroll", tabindex: "0", role: "group", "aria-label": "What was done" },
-    h("table", {}, h("thead", {}, h("tr", {}, ["When", "What", "How it ended", "Details"].map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, acts.map((one) => h("tr", {},
-        h("td", {}, when(one.at)), h("td", {}, words(one.what)), h("td", {}, words(one.status)), h("td", { dir: "auto" }, one.details))))));
+async function account(page) {
+  return [
+    section("Look", "", look()),
+    section("Your data", "Everything of yours that ODAI holds, as a zip file: chats, memories, plans, spending, banks.",
+      h("button", { type: "button", class: "button secondary", onclick: () => download(page) }, "Export everything")),
+    section("Leave", "Your links are ended at Google, your bank and the others, your key is destroyed and all of yours with it. It cannot be undone.",
+      h("button", { type: "button", class: "button danger", onclick: () => leave(page) }, "Delete my account")),
+  ];
 }
 
-async function account(page) {
-  const { session } = page;
-  const state = await session.call("GET", "/account");
-  const field = (label, type, extra) => h("input", { type, "aria-label": label, placeholder: label, autocomplete: "off", ...extra });
-  const [number, code, pin] = [field("+14155550100", "tel"), field("The code", "text", { inputmode: "numeric" }), field("4 to 8 digits", "password", { inputmode: "numeric" })];
-  const form = (label, input, work) => h("form", { class: "add", onsubmit: act(page, () => work(input.value)) },
-    input, h("button", { type: "submit", class: "button secondary" }, label));
-  const verify = h("div", { hidden: true }, form("Verify", code, (value) => session.call("POST", "/account/phone/verify", { code: value })));
-  return [
-    h("h4", {}, "Phone"),
-    state.phone.verified
-      ? h("p", { class: "linked" }, `Verified, ending in ${state.phone.ending}`, sure("Remove", () => session.call("DELETE", "/account/phone").then(page.reload)))
-      : [h("form", { class: "add", onsubmit: async (event) => {
-        event.preventDefault();
-        try {
-          await session.call("POST", "/account/phone", { number: number.value });
-          verify.hidden = false;
-          code.focus();
-        } catch (error) {
-          page.say(error.message);
-        }
-      } }, number, h("button", { type: "submit", class: "button secondary" }, "Send a code")), verify],
-    h("h4", {}, "PIN for calls"),
-    h("p", { class: "muted" }, state.pin_set ? "Set. A new one takes its place." : "Your own accounts are used on the phone only after this PIN."),
-    form("Set", pin, (value) => session.call("POST", "/account/pin", { pin: value })),
-    h("h4", {}, "Your data"),
-    h("div", { class: "dialog-buttons" },
-      h("button", { type: "button", class: "button secondary", onclick: () => download(page) }, "Export everything"),
-      sure("Delete my account", async () => {
-        await session.call("DELETE", "/account", { confirm: true });
-        page.actions.signOut();
-      })),
-  ].flat();
+function section(name, about, ...parts) {
+  return h("section", { class: "own" }, h("h3", {}, name), about && h("p", { class: "muted" }, about), parts);
+}
+
+function look() {
+  const chosen = globalThis.odaiTheme?.chosen() ?? "auto";
+  return h("fieldset", { class: "segments" }, h("legend", { class: "sr-only" }, "Light or dark"),
+    THEMES.map(([name, label]) => h("label", {},
+      h("input", { type: "radio", name: "theme", value: name, checked: name === chosen, onchange: () => globalThis.odaiTheme?.choose(name) }),
+      h("span", {}, label))));
+}
+
+function leave(page) {
+  let force = false;
+  confirmed({
+    question: "Delete your account?",
+    effect: "Chats, memories, plans, connections and your number are gone for good. Export them first if you want them.",
+    yes: "Delete everything",
+    typed: "delete",
+    work: async () => {
+      try {
+        await page.session.call("DELETE", "/account", { confirm: true, force });
+      } catch (error) {
+        if (error.status !== 503 || force) throw error;
+        force = true; // pressed again, it goes on without telling that service
+        error.message = "A connected service does not answer, so its link could not be ended. Delete all the same by pressing again, and end the link in its own settings.";
+        error.retryAfter = 0;
+        throw error;
+      }
+    },
+  }).then((done) => done && page.actions.signOut());
 }
 
 async function download(page) {
@@ -176,7 +198,7 @@ async function download(page) {
     link.click();
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
   } catch (error) {
-    page.say(error.message);
+    page.say(explained(error));
   }
 }
 
@@ -190,7 +212,7 @@ function act(page, work) {
       await work();
       page.reload();
     } catch (error) {
-      page.say(error.message);
+      page.say(explained(error));
     }
   };
 }
@@ -198,6 +220,10 @@ function act(page, work) {
 /** A button that asks once more before it does what cannot be undone. */
 function sure(label, work) {
   const button = h("button", { type: "button", class: "button danger" }, label);
+  button.addEventListener("blur", () => {
+    delete button.dataset.armed;
+    button.textContent = label;
+  });
   button.addEventListener("click", async () => {
     if (!button.dataset.armed) {
       button.dataset.armed = "yes";
@@ -209,12 +235,8 @@ function sure(label, work) {
       await work();
     } catch (error) {
       button.disabled = false;
-      button.textContent = error.message;
+      button.textContent = explained(error);
     }
   });
   return button;
 }
-
-const words = (text) => String(text ?? "").replaceAll("_", " ");
-const title = (text) => words(text).replace(/^./, (letter) => letter.toUpperCase());
-const when = (text) => (text ? new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }).format(new Date(text)) : "");

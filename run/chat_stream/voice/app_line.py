@@ -44,6 +44,7 @@ RATES = (8_000, 16_000, 24_000, 48_000)
 MAX_FRAME_BYTES = 262_144
 _MAX_SOUND_BYTES = 96_000 * 2  # two seconds at the highest rate
 _MAX_WAITING = 64
+_PATIENCE_SECONDS = 60.0  # of silence, twice: who holds a button to talk sees that the call is on
 
 
 class AppLine:
@@ -178,11 +179,18 @@ class AppLine:
     # --- the call ---------------------------------------------------------------------------
 
     async def _serve(self) -> None:
-        from run.chat_stream.voice.call import Call  # with it come the model libraries
+        from run.chat_stream.voice.call import Call, Limits  # with it come the model libraries
 
         acting: asyncio.Task[None] | None = None
         try:
-            self.call = Call(self._services, self, uid=self.uid, chat_id=self._chat_id, proven=True)
+            self.call = Call(
+                self._services,
+                self,
+                uid=self.uid,
+                chat_id=self._chat_id,
+                proven=True,
+                limits=Limits(ask_after=_PATIENCE_SECONDS, leave_after=_PATIENCE_SECONDS),
+            )
             acting = asyncio.create_task(self._act())
             await self.call.run()
         except Exception:

@@ -52,7 +52,8 @@ class Exchange:
         self.asked = ""
         self.heard = asyncio.Event()  # the caller's words are known
         self.over = False
-        self.asked_for = False  # its turn was
+        self.asked_for = False  # its turn was …
+        self.prompted = ""  # … with these of the caller's words
         self.turn: Turn | None = None
         self._speeches: dict[str, _Speech] = {}
         self._later: list[Callable[[Turn], None]] = []
@@ -88,6 +89,8 @@ class Exchange:
         self.turn = turn
         if self.news:
             turn.items[0] = {"role": "developer", "content": self.news}
+        elif not self._given and self.asked and not self.prompted:
+            turn.heard(self.asked, begins=True)
         elif not self._given:
             turn.items[0] = {"role": "user", "content": self.asked or UNCLEAR}
         for write in self._later:
@@ -127,12 +130,12 @@ class Exchange:
         text = text.strip()
         if self.news or self._given or (self.heard.is_set() and self.asked):
             if text:
-                self._write(lambda turn: turn.items.append({"role": "user", "content": text}))
+                self._write(lambda turn: turn.heard(text))
             return
         self.asked = text
         self.heard.set()
         if self.turn and text:
-            self.turn.items[0] = {"role": "user", "content": text}
+            self.turn.heard(text, begins=True)
 
     def words(self, item_id: str, text: str) -> None:
         """Note a piece of an answer's text, which runs ahead of its sound."""
@@ -165,13 +168,17 @@ class Exchange:
                 self._write(lambda turn, said=text: turn.said(said))  # type: ignore[misc]
         self._speeches.clear()
 
-    def unsaid(self) -> list[dict[str, Any]]:
-        """Return what is being said, as items: what a new connection's model must know of it."""
-        return [
-            {"role": "assistant", "content": speech.text}
-            for speech in self._speeches.values()
-            if speech.text
-        ]
+    def so_far(self) -> list[dict[str, Any]]:
+        """Return all there is of it as items: what a new connection's model must know."""
+        items: list[dict[str, Any]] = []
+        if self.turn:
+            items += self.turn.items
+        elif self.news:
+            items.append({"role": "developer", "content": self.news})
+        elif self.asked:
+            items.append({"role": "user", "content": self.asked})
+        said = (speech.text for speech in self._speeches.values())
+        return [*items, *({"role": "assistant", "content": text} for text in said if text)]
 
     def spent(self, counts: dict[str, int]) -> None:
         """Count what the model used."""

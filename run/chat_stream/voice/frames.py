@@ -26,7 +26,7 @@ class MediaConnection(SocketConnection):
 
     def data_received(self, data: bytes) -> None:
         """Read frames."""
-        if self._library_only:
+        if self._library_only or self._deaf:
             super().data_received(data)
             return
         self._heard = True
@@ -37,7 +37,7 @@ class MediaConnection(SocketConnection):
             if data[at] != _TEXT or self._in_fragments or not self._take_text(data, at, size):
                 self._hand_on(data[at : at + size])
             at += size
-            if self._library_only:
+            if self._library_only or self._deaf:
                 break
         self._rest = data[at:]
         if self._library_only:

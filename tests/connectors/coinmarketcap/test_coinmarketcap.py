@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from common.errors import InvalidInput, RateLimited, VendorRejected
 
-from ..conftest import Replay
+from ..conftest import NOW, Replay
 
 CHECK = "check_crypto_price_at_coinmarketcap"
 
@@ -68,3 +69,22 @@ def test_an_error_may_come_with_status_200(
 def test_one_coin_at_a_time(replay: Replay, symbol: str) -> None:
     """What is no ticker or name is sent back to the model."""
     assert isinstance(replay.run(CHECK, {"symbol": symbol}).error, InvalidInput)
+
+
+@pytest.mark.parametrize(
+    ("rank", "strange"), [(41, False), (499, False), (500, True), (None, True)]
+)
+def test_a_coin_that_anybody_could_have_minted_is_a_strangers_text(
+    replay: Replay, rank: int | None, strange: bool
+) -> None:
+    """A coin's name may be an instruction; the large ones' names are known to everybody."""
+    case = json.loads((replay.folder / "convert_crypto_at_coinmarketcap__success.json").read_text())
+    text = json.dumps(case["exchanges"]).replace(
+        '"cmc_rank": 41', f'"cmc_rank": {json.dumps(rank)}'
+    )
+    outcome = replay.run(
+        "convert_crypto_at_coinmarketcap", case["arguments"], *json.loads(text),
+        now=case.get("now", NOW),
+    )  # fmt: skip
+    assert outcome.result is not None
+    assert outcome.result.untrusted is strange

@@ -32,6 +32,7 @@ def test_the_article_without_its_frame(replay: Replay) -> None:
     found = data(outcome)
     assert outcome.summary.startswith("The lighthouse: ")
     assert "built in 1871" in found["content"]
+    assert "fingerprint" not in found["content"] + outcome.summary
     assert "Imprint" not in found["content"]
     assert (found["published"], found["parts"]) == ("2026-10-01", 1)
     assert outcome.result

@@ -1,0 +1,102 @@
+"""The wire between a page and the server, to be cut in a test: a proxy of bytes on loopback.
+
+It counts the WebSocket frames that the server sends, and nothing else: what the page gets is what
+the server wrote. `target` may change, so that a server can be replaced by its successor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Self
+
+_UPGRADED = b"HTTP/1.1 101"
+
+
+class Wire:
+    """A port of loopback, `base`, that leads to `target` until it is cut."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.frames = 0
+        self.base = ""
+        self._cut_after: int | None = None
+        self._torn = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def cut_after(self, frames: int, *, torn: bool = False) -> None:
+        """Cut the socket once, after that many more of the server's frames; `torn`: within one."""
+        self.frames, self._cut_after, self._torn = 0, frames, torn
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self._begin, "127.0.0.1", 0)
+        self.base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._connected(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            theirs, ours = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            writer.close()
+            return
+        up = asyncio.create_task(self._pass(reader, ours))
+        try:
+            head = await theirs.readuntil(b"\r\n\r\n")
+            writer.write(head)
+            if head.startswith(_UPGRADED):
+                await self._frames(theirs, writer)
+            else:
+                await self._pass(theirs, writer)
+        except (OSError, EOFError):
+            pass  # one of the two is gone
+        finally:
+            up.cancel()
+            for each in (writer, ours):
+                each.close()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            return
+
+    async def _frames(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass whole frames on until the socket is to be cut; a server's are never masked."""
+        while True:
+            frame = await reader.readexactly(2)
+            length = frame[1] & 0x7F
+            if length > 125:
+                more = await reader.readexactly(2 if length == 126 else 8)
+                frame, length = frame + more, int.from_bytes(more)
+            frame += await reader.readexactly(length)
+            self.frames += 1
+            cut = self.frames == self._cut_after
+            writer.write(frame[: len(frame) // 2] if cut and self._torn else frame)
+            await writer.drain()
+            if cut:
+                self._cut_after = None
+                return
