@@ -120,7 +120,7 @@ class LinkToken(msgspec.Struct):
     """What Plaid Link shall be opened for: a new bank, or `item_id` again."""
 
     item_id: Annotated[str, Meta(max_length=200)] | None = None
-    hosted: Annotated[Any, Meta(description="true, or \"true\" in a form; else no.")] = False
+    hosted: Annotated[Any, Meta(description='true, or "true" in a form; else no.')] = False
 
 
 class PublicToken(msgspec.Struct):

@@ -1,7 +1,7 @@
 """The page's files compressed, each once: what a phone on a slow line waits for.
 
-Neither the server nor Cloud Run compresses by itself. Only files are: they are the same for
-everybody and hold no secret, so that the length of what was sent tells nothing (BREACH).
+Neither the server nor Cloud Run compresses by itself. Only the files and the page's settings are:
+they are the same for everybody and hold no secret, so that a length tells nothing (BREACH).
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def install(app: Flask) -> None:
 
 
 def _packs(response: Response) -> bool:
-    return "Content-Encoding" not in response.headers and (response.mimetype or "").startswith(_KINDS)
+    kind = response.mimetype or ""
+    return "Content-Encoding" not in response.headers and kind.startswith(_KINDS)
 
 
 @lru_cache(maxsize=128)

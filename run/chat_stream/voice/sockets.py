@@ -146,6 +146,7 @@ def _refuse(server: Server, err: OdaiError) -> None:
 
 
 def _rate(text: str) -> int:
-    if not text.isdecimal() or int(text) not in RATES:
-        raise InvalidInput("rate is 8000, 16000, 24000 or 48000.")
-    return int(text)
+    for rate in RATES:
+        if text == str(rate):
+            return rate
+    raise InvalidInput("rate is 8000, 16000, 24000 or 48000.")
