@@ -20,7 +20,7 @@ from tests.fakes.openai_responses import Answer, Calls, FakeOpenAI, Text
 from tests.fakes.suite import Suite
 from tests.run.clients import Client
 
-KILLS = int(os.environ.get("ODAI_TEST_KILLS", "9"))
+KILLS = int(os.environ.get("ODAI_TEST_KILLS", "5"))
 USERS = 6
 WANTED = "search slowly for "
 

@@ -37,6 +37,14 @@ FORMS = {
         "kill 50 times while searches run", (*_PYTEST, "tests/run/test_jobs_survive.py"),
         {"ODAI_TEST_KILLS": "50"},
     ),
+    "injection": Form(
+        "every attack by injected text", (*_PYTEST, "tests/trust/test_injection.py"),
+        {"ODAI_TEST_INJECTION": "all"},
+    ),
+    "looks": Form(
+        "axe over every state, size and palette", (*_PYTEST, "tests/run/test_browser_access.py"),
+        {"ODAI_TEST_LOOKS": "all"},
+    ),
     "load": Form("1,000 sockets for ten minutes", ("-m", "tests.soak.load")),
     "fuzz": Form(
         "2,000 of each kind of wild frames", (*_PYTEST, "tests/trust/test_socket_fuzz.py"),
