@@ -15,6 +15,20 @@ from common.settings import Settings
 
 T = TypeVar("T")
 
+# What takes longest begins first: processes share the files, and none is left with a long one.
+_LONG = (
+    "test_browser_access", "test_browser_agent", "test_socket_fuzz", "test_faults", "test_kills",
+    "test_attack_openapi", "test_attack_tokens", "test_attack_users", "test_browser_you",
+    "test_browser_voice", "test_browser_connect", "test_chaos", "test_budgets", "test_load_short",
+    "test_injection", "test_jobs_survive", "test_browser_hostile", "test_call_sim",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, the rest in its order."""
+    places = {name: place for place, name in enumerate(_LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(_LONG)))
+
 
 @pytest.fixture
 def run() -> Callable[[Coroutine[Any, Any, T]], T]:

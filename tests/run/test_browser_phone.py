@@ -120,6 +120,53 @@ def test_a_person_signs_in_asks_and_finds_the_conversation_again_on_a_phone(
         assert page.complaints == []
 
 
+def test_chats_are_found_named_taken_along_and_removed_by_touch(
+    start: Callable[..., Server], phone_page: Any
+) -> None:
+    """What the list of chats offers is within reach of a thumb, and so is the dark."""
+    from playwright.sync_api import expect
+
+    page = phone_page
+    part = page.get_by_test_id
+    menu = page.locator("#menu")
+
+    with Vendors() as vendors:
+        server = start(ODAI_EGRESS_MAP=vendors.egress_map)
+        page.goto(server.sign_in_link)
+        part("composer").tap()
+        page.keyboard.insert_text("what's the weather in Boston tomorrow?")
+        part("send").tap()
+        expect(part("regenerate")).to_have_count(1)
+
+        menu.tap()
+        part("search").tap()
+        page.keyboard.insert_text("boston")
+        expect(part("found").first.locator("mark").first).to_have_text("Boston")
+        fits(page)
+        part("search").fill("")
+        part("chat-options").first.tap()
+        page.get_by_label("Title").fill("Rain")
+        page.get_by_role("button", name="Save").tap()
+        expect(page.locator("#title")).to_have_text("Rain")
+        part("chat-options").first.tap()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Export").tap()
+        assert download.value.suggested_filename == "Rain.md"
+
+        part("open-you").tap()
+        page.get_by_role("tab", name="Account").tap()
+        page.get_by_label("Dark").check()
+        dark = "() => getComputedStyle(document.documentElement).colorScheme"
+        assert page.evaluate(dark) == "dark"
+        page.keyboard.press("Escape")
+        menu.tap()
+        part("chat-options").first.tap()
+        page.get_by_role("button", name="Delete", exact=True).tap()
+        page.get_by_role("button", name="Delete for good").tap()
+        expect(part("chat-item")).to_have_count(0)
+        assert page.complaints == []
+
+
 def test_whatever_is_said_fits_a_phone(server: Server, model: FakeOpenAI, phone_page: Any) -> None:
     """Endless words, wide tables, code and drafts scroll in their own place or are broken."""
     from playwright.sync_api import expect

@@ -9,6 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.browser import DESKTOP, PHONE
 from tests.connectors.conftest import Replay
 
 CONNECTORS = Path(__file__).parents[1] / "connectors"
@@ -128,8 +131,15 @@ def _replaced(value: Any, bad: Any) -> Any:
     return bad
 
 
-def test_offers_are_sorted_and_filtered_by_their_reader(page: Any) -> None:
+BOTH = pytest.mark.parametrize(
+    "viewport", [DESKTOP["viewport"], PHONE["viewport"]], ids=["desktop", "phone"]
+)
+
+
+@BOTH
+def test_offers_are_sorted_and_filtered_by_their_reader(viewport: Any, page: Any) -> None:
     """Flights come in any order asked for, and those with a change can be left out."""
+    page.set_viewport_size(viewport)
     kind, event = next(found for found in recordings() if found[0] == "flight_offers")
     assert kind
     styled(page).evaluate(SHOW, [[event]])
@@ -147,8 +157,10 @@ def event_of(kind: str, data: Any) -> dict[str, Any]:
     return {"output": {"response_type": kind, "response": json.dumps(data)}, "summary": "In words."}
 
 
-def test_a_course_is_looked_at_by_range_and_point(page: Any) -> None:
+@BOTH
+def test_a_course_is_looked_at_by_range_and_point(viewport: Any, page: Any) -> None:
     """A chart offers the ranges its data covers, and tells the value at any of its points."""
+    page.set_viewport_size(viewport)
     bars = {"symbol": "EXMP", "currency": "USD", "bars": BARS}
     [card] = styled(page).evaluate(SHOW, [[event_of("stock_bars", bars)]])
     assert card["text"].startswith("In words.")
@@ -163,8 +175,10 @@ def test_a_course_is_looked_at_by_range_and_point(page: Any) -> None:
     assert "$" in page.get_by_role("slider").get_attribute("aria-valuetext")
 
 
-def test_a_category_shows_its_own_transactions(page: Any) -> None:
+@BOTH
+def test_a_category_shows_its_own_transactions(viewport: Any, page: Any) -> None:
     """Totals come first; pressing a category leaves what it was spent on."""
+    page.set_viewport_size(viewport)
     styled(page).evaluate(SHOW, [[event_of("bank_transactions", SPENT)]])
     rows = page.locator(".transactions li")
     assert rows.count() == 2
