@@ -17,7 +17,7 @@ run: $(VENV)/.runtime ## start everything on one port (PORT=8080; BACKEND=emulat
 	@exec env ODAI_BACKEND=$(or $(BACKEND),$(ODAI_BACKEND),embedded) $(BIN)/python -m run.local serve
 
 test: $(VENV)/.tools ## run every test
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 check: $(VENV)/.tools ## format, lint, layers, types
 	@$(BIN)/ruff format --check .

@@ -41,8 +41,13 @@ FORMS = {
         "every attack by injected text", (*_PYTEST, "tests/trust/test_injection.py"),
         {"ODAI_TEST_INJECTION": "all"},
     ),
-    "looks": Form(
-        "axe over every state, size and palette", (*_PYTEST, "tests/run/test_browser_access.py"),
+    "browser": Form(
+        "the web client's long proofs: axe, budgets, cut sockets, connections",
+        (
+            *_PYTEST, "tests/run/test_browser_access.py", "tests/run/test_browser_agent.py",
+            "tests/run/test_browser_connect.py", "tests/run/test_browser_hostile.py",
+            "tests/web/test_budgets.py", "tests/trust/test_load_short.py",
+        ),
         {"ODAI_TEST_LOOKS": "all"},
     ),
     "load": Form("1,000 sockets for ten minutes", ("-m", "tests.soak.load")),
