@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from common.assistant.history import History
     from common.assistant.jobs import Jobs
     from common.assistant.memories import Memories
+    from common.assistant.orchestrator import Orchestrator
     from common.assistant.paid import PaidModel
     from common.assistant.phone_book import PhoneBook
     from common.assistant.routing import Router
@@ -561,32 +562,42 @@ class Services:
         return Segment(self.egress, key) if key else None
 
     @cached_property
+    def orchestrator(self) -> Orchestrator:
+        """Makes the agents of a turn or a call."""
+        from common.assistant.orchestrator import Orchestrator
+
+        return Orchestrator(self.registry, self.router, self.model)
+
+    @cached_property
     def turns(self) -> Turns:
         """Answers prompts. Loads `agents` and `openai` (2 s, 100 MB): the container alone does."""
-        from common.assistant.orchestrator import Orchestrator
+        from common.assistant.conduct import Conductor
         from common.assistant.turn import Means
         from common.assistant.turns import Turns
+        from common.background import Background
         from common.llm.provider import model_settings
 
-        return Turns(
+        background = Background()
+        means = Means(
+            self.runner, self.jobs, self.approvals, self.audit, self.budgets, self.memories,
+            self.schedules,
+        )  # fmt: skip
+        conductor = Conductor(
             chats=self.chats,
             router=self.router,
-            orchestrator=Orchestrator(self.registry, self.router, self.model),
-            means=Means(
-                self.runner,
-                self.jobs,
-                self.approvals,
-                self.audit,
-                self.budgets,
-                self.memories,
-                self.schedules,
-            ),
+            orchestrator=self.orchestrator,
+            means=means,
             events=self.events,
             closing=self.closing,
             analytics=self.analytics,
             clock=self.clock,
             model_settings=model_settings(),
+            background=background,
         )
+        return Turns(
+            conductor=conductor, chats=self.chats, means=means, closing=self.closing,
+            background=background,
+        )  # fmt: skip
 
     @classmethod
     def of_process(cls) -> Services:

@@ -11,15 +11,14 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections import OrderedDict
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from os import urandom
-from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from common import documents
+from common.background import Background
 from common.errors import Conflict, NotAllowed, NotFound
 from common.keys import KeyWrapper, Unwrapped
 from common.log import get_logger
@@ -107,7 +106,7 @@ class Vault:
         self._size = size
         self._cache: OrderedDict[str, _Cached] = OrderedDict()
         self._opening: dict[str, asyncio.Task[Sealer]] = {}
-        self._renewals: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     async def open(self, uid: str) -> Sealer:
         """Return the sealer of `uid`, making the user's data key on first use.
@@ -144,7 +143,7 @@ class Vault:
 
     async def close(self) -> None:
         """Let renewals under way end; keys in memory are dropped."""
-        await asyncio.gather(*self._renewals)
+        await self._background.finish(timeout=10.0)
         for uid in list(self._cache):
             self._drop(uid)
 
@@ -169,7 +168,7 @@ class Vault:
         if self._opening.get(uid) is not asyncio.current_task():
             raise Conflict("This account's data was deleted meanwhile.")
         if unwrapped.stale:
-            self._in_background(self._renew(uid, wrapped, unwrapped.data_key))
+            self._background.spawn(self._renew(uid, wrapped, unwrapped.data_key))
         return self._remember(uid, Sealer(uid, unwrapped.data_key))
 
     def _remember(self, uid: str, sealer: Sealer) -> Sealer:
@@ -210,11 +209,6 @@ class Vault:
             await self._store.transact(replace)
         except Exception:
             _log.warning("data key not renewed", exc_info=True)
-
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._renewals.add(task)
-        task.add_done_callback(self._renewals.discard)
 
 
 def _part(text: str) -> str:

@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 from common.assistant.retrying import MOMENT, retrying
 from common.assistant.usage import MICROS, Prices, Spent, Tokens, day_of, dollars, path_of
 from common.documents import Clock, Data
-from common.errors import BudgetExceeded, Conflict, Misconfigured, OdaiError
+from common.errors import BudgetExceeded, Conflict, Misconfigured
 from common.store import DELETE_FIELD, Create, Increment, Merge, Store, Update, Write
 
 HOLD_SECONDS = 90.0  # of a dead run; a living one prolongs its hold with its lease
@@ -191,17 +191,16 @@ class Budgets:
 
     async def _settle_alone(self, hold: Hold, spent: Spent) -> bool:
         """Settle in a commit of its own, again where that fails: what is held tells whether to."""
-        for attempt in range(MOMENT):
-            if attempt:
-                await asyncio.sleep(0.1 * 2**attempt)
-            try:
-                if attempt and not await self._holds(hold):
-                    return False  # it was heard, and only its answer was not
-                return await self.settle(hold, spent, self._alone)
-            except OdaiError as err:
-                if not (err.retryable and hold.micros) or attempt == MOMENT - 1:
-                    raise
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        tried = False
+
+        async def attempt() -> bool:
+            nonlocal tried
+            if tried and not await self._holds(hold):
+                return False  # it was heard, and only its answer was not
+            tried = True
+            return await self.settle(hold, spent, self._alone)
+
+        return await retrying(attempt, attempts=MOMENT if hold.micros else 1, crowded=True)
 
     async def _holds(self, hold: Hold) -> bool:
         day = await self._store.get(hold.path)

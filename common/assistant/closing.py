@@ -24,6 +24,7 @@ from common.assistant.retrying import retrying
 from common.assistant.routing import Router
 from common.assistant.suggestions import MAX_CHARACTERS, MOST, Idea, Reach, chosen, offered, suggest
 from common.assistant.unhandled import REASONS, Reason, UnhandledRequests, reason_of
+from common.background import Background
 from common.errors import OdaiError
 from common.events.facts import Analytics
 from common.events.facts import UnhandledRequest as UnhandledFact
@@ -97,7 +98,7 @@ class Closing:
         self._unhandled = unhandled
         self._analytics = analytics
         self._pending: dict[tuple[str, str], _Pending] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     @property
     def thinks(self) -> bool:
@@ -111,12 +112,9 @@ class Closing:
     def begin(self, ended: Ended) -> asyncio.Task[None]:
         """Start thinking about a turn."""
         pending = _Pending(worked=bool(ended.worked))
-        task = asyncio.create_task(self._close(ended, pending))
-        pending.task = task
+        pending.task = self._background.spawn(self._close(ended, pending))
         self._pending[_key(ended.state)] = pending
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return pending.task
 
     async def stand_down(self, state: ChatState) -> None:
         """The user has typed: suggest nothing any more. Waits only for what is being stored."""
@@ -130,12 +128,14 @@ class Closing:
         else:
             pending.muted = True
 
+    async def finish(self, *, timeout: float) -> None:
+        """Wait up to `timeout` seconds for what is being thought about."""
+        await self._background.finish(timeout=timeout)
+
     async def close(self) -> None:
         """Give up what is being thought about."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=2.0)
+        self._background.cancel()
+        await self.finish(timeout=2.0)
 
     async def _close(self, ended: Ended, pending: _Pending) -> None:
         try:

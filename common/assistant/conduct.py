@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import agents
@@ -18,7 +18,6 @@ from agents import ModelResponse, ModelSettings, RunConfig, Runner
 
 from common.assistant.analytics import facts_of
 from common.assistant.authority import Trust
-from common.assistant.background import Background
 from common.assistant.budgets import Commit, Tab
 from common.assistant.chats import (
     LEASE_SECONDS,
@@ -46,6 +45,7 @@ from common.assistant.room import Request, Room, error_event
 from common.assistant.routing import Router
 from common.assistant.titles import exchange_of, title_of
 from common.assistant.turn import Means, Turn
+from common.background import Background
 from common.documents import Clock, new_id
 from common.errors import (
     BudgetExceeded,
@@ -83,10 +83,7 @@ class Voice(Protocol):
 
 
 class Conductor:
-    """Leads the turns of this process.
-
-    `leave` lets go of a room that was held open for what follows a turn.
-    """
+    """Leads the turns of this process."""
 
     def __init__(
         self,
@@ -101,7 +98,6 @@ class Conductor:
         clock: Clock,
         model_settings: ModelSettings,
         background: Background,
-        leave: Callable[[Room], None],
     ) -> None:
         self._chats = chats
         self._router = router
@@ -112,7 +108,6 @@ class Conductor:
         self._analytics = analytics
         self._clock = clock
         self._background = background
-        self._leave = leave
         self._config = RunConfig(
             tracing_disabled=True,  # the SDK's tracing would send prompts to a third party
             model_settings=model_settings,
@@ -130,15 +125,19 @@ class Conductor:
             agents.Agent(name="warm-up", model=planner), "hello", run_config=self._config
         )
 
-    async def lead(self, room: Room, request: Request, measured: Operation) -> None:
+    async def lead(
+        self, room: Room, request: Request, measured: Operation
+    ) -> asyncio.Task[None] | None:
         """Answer one request in the room, from its turn's first event to its last.
 
-        Raises what keeps the turn from beginning; whatever happens later is told in the turn.
+        Returns what goes on behind the turn and needs the room, if anything does. Raises what keeps
+        the turn from beginning; whatever happens later is told in the turn.
         """
         await self._closing.stand_down(room.state)
         last = room.state.last.turn_id if room.state.last else ""
         journal = self.journal(room, new_id(after=last))
-        earlier = _prompts(room.state.input_items())
+        items = room.state.input_items()
+        earlier = _prompts(items)
         prompt = request.prompt
         trust = Trust("\n".join([*earlier, prompt.text]), tainted=room.state.tainted)
         if request.finished and request.finished.outcome:
@@ -154,21 +153,21 @@ class Conductor:
             granted=room.state.granted,
         )
         turn.manner = request.manner
-        turn.earlier = room.state.input_items()
+        turn.earlier = items
         room.turn = turn  # from here on it may be stopped
         room.leading = turn.id
         try:
-            await self._led(room, turn, request, measured, earlier)
+            return await self._led(room, turn, request, measured, earlier)
         finally:
             room.leading = ""
 
     async def _led(
         self, room: Room, turn: Turn, request: Request, measured: Operation, earlier: list[str]
-    ) -> None:
+    ) -> asyncio.Task[None] | None:
         try:
             if not await self._begin(room, turn, request):
                 measured.outcome = "duplicate"
-                return
+                return None
             request.begun.set()
             heart = self._background.spawn(self._renew(room, turn))
             try:
@@ -182,9 +181,9 @@ class Conductor:
             room.turn = None
         if turn.lost:
             self._background.spawn(self._pay(turn))
-            return
+            return None
         try:
-            await self._end(room, turn, status, asked=[*earlier, request.prompt.text])
+            return await self._end(room, turn, status, asked=[*earlier, request.prompt.text])
         except Conflict:
             self._lose(room, turn.id)
             self._background.spawn(self._pay(turn))
@@ -193,6 +192,7 @@ class Conductor:
             self._background.spawn(self._pay(turn))
             room.leading = ""  # it is closed as a dead process's would be
             await retrying(lambda: self.recovery.recovered(room), attempts=WHILE)
+        return None
 
     async def _begin(self, room: Room, turn: Turn, request: Request) -> bool:
         """Store the turn's start; False where this prompt was answered before."""
@@ -329,7 +329,9 @@ class Conductor:
         # The SDK's items are typed dicts; ours are stored as plain JSON.
         turn.items = [dict(item) for item in result.to_input_list()[len(history) - begun :]]
 
-    async def _end(self, room: Room, turn: Turn, status: Status, *, asked: list[str]) -> None:
+    async def _end(
+        self, room: Room, turn: Turn, status: Status, *, asked: list[str]
+    ) -> asyncio.Task[None] | None:
         journal = turn.journal
         if turn.left:
             await retrying(lambda: self._means.jobs.leave_all(turn.id, told=turn.told))
@@ -360,7 +362,8 @@ class Conductor:
         journal.stored(chunk.last)
         self._background.spawn(self._publish(room, turn, status))
         if status == "done" and asked[-1] and self._closing.thinks:
-            self._close(room, turn, asked)
+            return self._close(room, turn, asked)
+        return None
 
     async def _settle(self, room: Room, turn: Turn, end: Commit) -> None:
         """Note what the turn has spent in the commit that ends it."""
@@ -387,14 +390,13 @@ class Conductor:
         if title is not None:
             turn.journal.event(Title(title))
 
-    def _close(self, room: Room, turn: Turn, asked: list[str]) -> None:
-        """Think about a turn that has ended, keeping the room open meanwhile."""
-        room.users += 1
+    def _close(self, room: Room, turn: Turn, asked: list[str]) -> asyncio.Task[None]:
+        """Begin to think about a turn that has ended."""
         prompt, answer = exchange_of(turn.items)
-        self._closing.begin(Ended(
+        return self._closing.begin(Ended(
             state=room.state, journal=turn.journal, prompt=prompt, answer=answer, asked=asked,
             worked=list(turn.worked.values()),
-        )).add_done_callback(lambda _: self._leave(room))  # fmt: skip
+        ))  # fmt: skip
 
     async def _publish(self, room: Room, turn: Turn, status: Status) -> None:
         data = {

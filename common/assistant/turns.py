@@ -9,19 +9,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from agents import ModelSettings
-
 from common.assistant.approvals import Decided
-from common.assistant.background import Background
-from common.assistant.chats import (
-    Chats,
-    ChatState,
-)
+from common.assistant.chats import Chats, ChatState
 from common.assistant.closing import Closing
 from common.assistant.conduct import WENT_WRONG, Conductor, Voice
 from common.assistant.following import Following
 from common.assistant.manner import ON_SCREEN, Manner
-from common.assistant.orchestrator import Orchestrator
 from common.assistant.protocol import (
     SUBPROTOCOL,
     Approve,
@@ -36,10 +29,10 @@ from common.assistant.protocol import (
 )
 from common.assistant.replays import Replays
 from common.assistant.room import APPROVAL, JOB, Request, Room, Viewer, error_event
-from common.assistant.routing import Router
 from common.assistant.schedules import DUE
 from common.assistant.turn import Means
-from common.documents import Clock, time_zone
+from common.background import Background
+from common.documents import time_zone
 from common.errors import (
     Conflict,
     InvalidInput,
@@ -49,8 +42,6 @@ from common.errors import (
     RateLimited,
     VendorUnavailable,
 )
-from common.events import Events
-from common.events.facts import Analytics
 from common.log import get_logger
 from common.tools import Location
 from common.tracing import operation
@@ -67,36 +58,19 @@ class Turns:
     def __init__(
         self,
         *,
+        conductor: Conductor,
         chats: Chats,
-        router: Router,
-        orchestrator: Orchestrator,
         means: Means,
-        events: Events,
         closing: Closing,
-        analytics: Analytics,
-        clock: Clock,
-        model_settings: ModelSettings,
+        background: Background,
     ) -> None:
-        self.orchestrator = orchestrator
+        self._conductor = conductor
         self._chats = chats
         self._means = means
         self._closing = closing
+        self._background = background
         self._rooms: dict[tuple[str, str], asyncio.Task[Room]] = {}
-        self._background = Background()
         self._draining = False
-        self._conductor = conductor = Conductor(
-            chats=chats,
-            router=router,
-            orchestrator=orchestrator,
-            means=means,
-            events=events,
-            closing=closing,
-            analytics=analytics,
-            clock=clock,
-            model_settings=model_settings,
-            background=self._background,
-            leave=self.leave,
-        )
         self._replays = Replays(chats)
         self._following = Following(
             chats, make_journal=conductor.journal, spawn=self._background.spawn
@@ -347,7 +321,10 @@ class Turns:
                 prompt = request.prompt
                 try:
                     with operation("turn", within=request.trace) as measured:
-                        await self._conductor.lead(room, request, measured)
+                        behind = await self._conductor.lead(room, request, measured)
+                    if behind:
+                        room.users += 1
+                        behind.add_done_callback(lambda _: self.leave(room))
                 except OdaiError as err:
                     room.prompt_ids.pop(prompt.id, None)
                     room.say(error_event(err))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -320,8 +319,7 @@ def test_an_account_s_connector_is_on_once_the_account_is_linked(services: Make)
 
 
 async def _over(made: Services) -> None:
-    if tasks := set(made.closing._tasks):
-        await asyncio.wait(tasks, timeout=20.0)
+    await made.closing.finish(timeout=20.0)
 
 
 async def _stored(made: Services) -> list[str]:

@@ -76,8 +76,7 @@ class Named:
 
 async def quiet(made: Services) -> None:
     """Wait until no ended turn is thought about, so that the model may go."""
-    if tasks := set(made.closing._tasks):
-        await asyncio.wait(tasks, timeout=20.0)
+    await made.closing.finish(timeout=20.0)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -36,8 +35,7 @@ class Asking:
         """Wait until the turn was looked at; return what was recorded."""
 
         async def over() -> list[dict[str, Any]]:
-            if tasks := set(self.made.closing._tasks):
-                await asyncio.wait(tasks, timeout=20.0)
+            await self.made.closing.finish(timeout=20.0)
             found = await self.made.store.query(Query("unhandled_requests"))
             return [snapshot.data for snapshot in found]
 

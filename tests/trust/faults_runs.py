@@ -183,16 +183,16 @@ class Bench:
     async def quiet(self) -> None:
         """Wait until nothing is due, running or being thought about."""
         services = self.services
-        turns, closing = services.turns, services.closing
+        turns, closing = services.turns._background, services.closing._background
         try:
             async with asyncio.timeout(SECONDS):
                 for _ in range(2):  # what ends may begin something
                     await services.tasks.drain()  # type: ignore[attr-defined]
                     await services.events.drain()  # type: ignore[attr-defined]
-                    while turns._background._tasks or closing._tasks or services.analytics._sending:
+                    while turns._tasks or closing._tasks or services.analytics._sending:
                         await asyncio.sleep(0.005)
         except TimeoutError as err:
-            left = [*turns._background._tasks, *closing._tasks]
+            left = [*turns._tasks, *closing._tasks]
             raise Broken("stuck", f"still at work: {left}") from err
 
     async def _check_stored(self, person: Person) -> None:

@@ -25,6 +25,7 @@ from agents.realtime import RealtimeRunner, RealtimeSession
 
 from common.assistant.manner import Manner
 from common.assistant.protocol import Approve, Deny, DeviceLocation, Frame, Prompt
+from common.background import Background
 from common.documents import new_id
 from common.errors import InvalidInput, OdaiError, VendorUnavailable
 from common.events.facts import CallEnded, CallStarted
@@ -95,7 +96,7 @@ class Call:
         self._now = monotonic
         self._limits = limits or Limits()
         self._ended = asyncio.Event()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._background = Background()
         self._room: Room | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._playback = Playback(marked=line.marked)
@@ -228,14 +229,11 @@ class Call:
             if not exchange.asked_for:
                 self._forget(exchange)
         self._free.set()
-        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
+        self._background.cancel()
         if self._session:
             await self._session.close()
         await self._socket.close()
-        if tasks:
-            await asyncio.wait(tasks)
+        await self._background.finish(timeout=5.0)
         if room := self._room:
             await self._turns_written()
             self._exchanges.clear()
@@ -527,9 +525,7 @@ class Call:
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Do something beside the call, and no longer than it."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._background.spawn(work)
 
     async def retool(self) -> None:
         """Tell the model what it can do now."""

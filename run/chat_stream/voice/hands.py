@@ -47,7 +47,7 @@ class Hands:
         """Lay out what the chat's prompts so far call for."""
         services = self._services
         self._repertoire = Repertoire(
-            services.registry, services.router, services.turns.orchestrator, channel=self._channel
+            services.registry, services.router, services.orchestrator, channel=self._channel
         )
         if asked:
             self._repertoire.open_for(asked[-1], asked[:-1])
