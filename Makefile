@@ -35,16 +35,16 @@ docs: $(VENV)/.runtime ## write what the documents generate from the code
 stage: $(VENV)/.runtime ## lay out each function as it is deployed, under build/
 	@$(BIN)/python -m run.local stage
 
-deploy: $(VENV)/.runtime ## bring a private copy up in Google Cloud (PROJECT=my-project ENV=dev)
+deploy: $(VENV)/.runtime ## bring a private copy up in Google Cloud (PROJECT=my-project ENV=dev; ARGS=--yes asks nothing)
 	@$(BIN)/python -m run.local deploy --project "$(PROJECT)" --env $(or $(ENV),dev) $(ARGS)
 
 destroy: $(VENV)/.runtime ## take it down again (PROJECT=my-project ENV=dev)
 	@$(BIN)/python -m run.local destroy --project "$(PROJECT)" --env $(or $(ENV),dev) $(ARGS)
 
-soak: $(VENV)/.tools ## run the long forms: faults, kills, load (ARGS="faults" runs one)
+soak: $(VENV)/.tools ## run the long forms (ARGS="faults load" runs these of: faults kills chaos jobs injection browser load fuzz)
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-bench: $(VENV)/.tools ## print every measured figure, side by side with the peer
+bench: $(VENV)/.tools ## print every measured figure, side by side with the peer (ARGS=--quick; ARGS="--only cpu --only voice")
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 lock: ## renew both locks (ARGS="-P flask" renews one package only)

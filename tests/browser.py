@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +45,11 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def launched(*flags: str) -> Iterator[Browser]:
-    """Start Chromium; `flags` come on top of FLAGS."""
+def launching() -> Iterator[Callable[..., Browser]]:
+    """Return what starts Chromium: once for each set of flags, which come on top of FLAGS.
+
+    While the block runs, this thread can start no event loop of asyncio: Playwright's is in it.
+    """
     found = chromium()
     if found is None:
         if os.environ.get("CI") == "true":
@@ -57,11 +60,27 @@ def launched(*flags: str) -> Iterator[Browser]:
 
     expect.set_options(timeout=MILLISECONDS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=[*FLAGS, *flags])
+        started: dict[tuple[str, ...], Browser] = {}
+
+        def launch(*flags: str) -> Browser:
+            if flags not in started:
+                started[flags] = playwright.chromium.launch(
+                    executable_path=found, args=[*FLAGS, *flags]
+                )
+            return started[flags]
+
         try:
-            yield browser
+            yield launch
         finally:
-            browser.close()
+            for browser in started.values():
+                browser.close()
+
+
+@contextmanager
+def launched(*flags: str) -> Iterator[Browser]:
+    """Start one Chromium."""
+    with launching() as launch:
+        yield launch(*flags)
 
 
 def opened(browser: Browser, **context: Any) -> Any:

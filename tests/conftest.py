@@ -1,4 +1,4 @@
-"""What every test may ask for: a fresh event loop, services over a folder of the test's own."""
+"""What every test may ask for: an event loop, services over a folder of its own, a browser."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from common.bootstrap import Services
 from common.loop import LoopThread
 from common.settings import Settings
+from tests.browser import launching, opened
 
 T = TypeVar("T")
 
-# A browser's long proofs keep two cores busy for minutes: `make soak` runs them, or naming them.
-_LONG = (
-    "test_browser_access", "test_browser_agent", "test_browser_connect", "test_browser_hostile",
-    "test_budgets", "test_load_short",
-)  # fmt: skip
+# How quickly a busy machine makes examples says nothing about us.
+settings.register_profile("odai", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("odai")
+
+# What keeps both cores busy for minutes: `make soak` runs it, or naming it.
+_LONG = ("test_load_short",)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long browser tests and the load out, unless they are asked for."""
+    """Leave the load out, unless it is asked for."""
     asked = " ".join(config.args)
     if os.environ.get("ODAI_TEST_LONG") == "1" or any(name in asked for name in _LONG):
         return
@@ -59,3 +62,24 @@ def services(tmp_path: Path) -> Iterator[Callable[..., Services]]:
     yield make
     for each in made:
         each.close()
+
+
+@pytest.fixture(scope="module")
+def launch() -> Iterator[Callable[..., Any]]:
+    """Start Chromium once for a module's tests, and once more for other flags."""
+    with launching() as begin:
+        yield begin
+
+
+@pytest.fixture
+def open_page(launch: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """Open pages by flags and context, each as if on a device of its own; closed after the test."""
+    pages: list[Any] = []
+
+    def begin(*flags: str, **context: Any) -> Any:
+        pages.append(opened(launch(*flags), **context))
+        return pages[-1]
+
+    yield begin
+    for each in pages:
+        each.context.close()

@@ -21,8 +21,8 @@ import msgspec
 from common import documents
 from common.assistant.journal import Chunk, Entry, decode_entries, replay
 from common.assistant.protocol import Cursor
-from common.documents import Clock, Data
-from common.errors import Conflict, NotFound, VendorUnavailable
+from common.documents import TURN_ID, Clock, Data
+from common.errors import Conflict, InvalidInput, NotFound, VendorUnavailable
 from common.presence import unknown
 from common.store import (
     Change,
@@ -262,7 +262,10 @@ class Chats:
         )
         if data.get("by") == self.instance or state.heard == before:
             return False
-        state.running, state.last = state.heard
+        running, last = state.heard
+        # Word of an earlier turn may come while the next one runs here: news, but not of now.
+        if last and (state.last is None or last.order >= state.last.order):
+            state.running, state.last = running, last
         state.stale = True
         return True
 
@@ -361,7 +364,21 @@ class Chats:
         )
         turns = await self._store.query(query)
         chats = await self._store.get_many([turn.path.rsplit("/", 2)[0] for turn in turns])
+        for turn, chat in zip(turns, chats, strict=True):
+            if chat is None:  # it was deleted while it ran: left here, it would fill the query
+                await self._clear(turn.path)
         return [(chat.id, chat.data["owner"]) for chat in chats if chat]
+
+    async def clear(self, state: ChatState, turn_id: str) -> None:
+        """Remove what is left of a turn whose chat was deleted while it ran."""
+        path = f"{documents.turns(state.id)}/{turn_id}"
+        if None in await self._store.get_many([documents.chat(state.id), path]):
+            await self._clear(path)
+
+    async def _clear(self, path: str) -> None:
+        chat, _, turn_id = path.rsplit("/", 2)
+        chunks = await self._store.query(Query(f"{path}/journal"))
+        await self._remove([*(each.path for each in chunks), f"{chat}/items/{turn_id}", path])
 
     async def answered_in(self, state: ChatState, prompt_id: str) -> str | None:
         """Return the turn that this prompt began, if it began one."""
@@ -377,19 +394,26 @@ class Chats:
             raise NotFound("That message is not part of this chat any more.")
         return self._turn(state, snapshot)
 
-    async def turns_after(self, state: ChatState, turn_id: str) -> list[TurnRecord]:
+    async def turns_after(
+        self, state: ChatState, turn_id: str, *, limit: int | None = 200
+    ) -> list[TurnRecord]:
         """Return the stored turns from `turn_id` on, itself included, oldest first."""
         query = Query(
             documents.turns(state.id),
             where=(("id", ">=", turn_id),),
             order_by=(("id", "asc"),),
-            limit=200,
+            limit=limit,
         )
         found = await self._store.query(query)
         return [self._turn(state, s) for s in found if s.data.get("status") != "superseded"]
 
     async def page(self, state: ChatState, *, before: str | None, limit: int) -> list[TurnRecord]:
-        """Return the latest `limit` turns, or those before turn `before`, oldest first."""
+        """Return the latest `limit` turns, or those before turn `before`, oldest first.
+
+        InvalidInput where `before` is no turn's id.
+        """
+        if before and not TURN_ID.match(before):
+            raise InvalidInput("before is the turn_id of the oldest turn that you have.")
         page: list[Snapshot] = []
         while len(page) < limit:
             query = Query(
@@ -617,7 +641,7 @@ class Chats:
         if replaces is None:
             return []
         writes: list[Write] = []
-        for turn in await self.turns_after(state, replaces):
+        for turn in await self.turns_after(state, replaces, limit=None):
             writes.append(
                 Update(f"{documents.turns(state.id)}/{turn.id}", {"status": "superseded"})
             )

@@ -21,17 +21,18 @@ from common.assistant.authority import Trust
 from common.assistant.budgets import Commit, Tab
 from common.assistant.chats import (
     LEASE_SECONDS,
-    ChatBusy,
     Chats,
     DuplicatePrompt,
     Item,
     TurnRecord,
 )
 from common.assistant.closing import Closing, Ended
+from common.assistant.following import Following
 from common.assistant.journal import Chunk, Entry, TurnJournal
 from common.assistant.manner import Manner
 from common.assistant.orchestrator import Orchestrator, RunAgent
 from common.assistant.protocol import (
+    BUDGET_LOW,
     EndOfStream,
     ErrorEvent,
     Prompt,
@@ -114,6 +115,7 @@ class Conductor:
             tool_not_found_behavior="return_error_to_model",
         )
         self.recovery = Recovery(chats, means, self.journal)
+        self.following = Following(chats, make_journal=self.journal, spawn=background.spawn)
         self.voices: dict[Room, Voice] = {}  # of the rooms that are on the phone
 
     async def warm_up(self) -> None:
@@ -134,6 +136,18 @@ class Conductor:
         the turn from beginning; whatever happens later is told in the turn.
         """
         await self._closing.stand_down(room.state)
+        try:
+            turn = await self._begin(room, request)
+            if turn is None:
+                request.begun.set()
+                measured.outcome = "duplicate"
+                return None
+            return await self._led(room, turn, request, measured)
+        finally:
+            room.turn, room.leading, room.stop_next = None, "", False
+
+    def _turn(self, room: Room, request: Request) -> Turn:
+        """Return a turn behind all that the chat holds now."""
         last = room.state.last.turn_id if room.state.last else ""
         journal = self.journal(room, new_id(after=last))
         items = room.state.input_items()
@@ -154,20 +168,13 @@ class Conductor:
         )
         turn.manner = request.manner
         turn.earlier = items
-        room.turn = turn  # from here on it may be stopped
-        room.leading = turn.id
-        try:
-            return await self._led(room, turn, request, measured, earlier)
-        finally:
-            room.leading = ""
+        return turn
 
     async def _led(
-        self, room: Room, turn: Turn, request: Request, measured: Operation, earlier: list[str]
+        self, room: Room, turn: Turn, request: Request, measured: Operation
     ) -> asyncio.Task[None] | None:
+        earlier = _prompts(turn.earlier)
         try:
-            if not await self._begin(room, turn, request):
-                measured.outcome = "duplicate"
-                return None
             request.begun.set()
             heart = self._background.spawn(self._renew(room, turn))
             try:
@@ -187,6 +194,7 @@ class Conductor:
         except Conflict:
             self._lose(room, turn.id)
             self._background.spawn(self._pay(turn))
+            self._background.spawn(retrying(lambda: self._chats.clear(room.state, turn.id)))
         except OdaiError as err:
             log.error("turn not ended", extra={"code": err.code, "turn_id": turn.id})
             self._background.spawn(self._pay(turn))
@@ -194,26 +202,24 @@ class Conductor:
             await retrying(lambda: self.recovery.recovered(room), attempts=WHILE)
         return None
 
-    async def _begin(self, room: Room, turn: Turn, request: Request) -> bool:
-        """Store the turn's start; False where this prompt was answered before."""
-        prompt, replaces = request.prompt, request.replaces
-        turn.journal.event(TurnStarted(prompt.text, turn.id, prompt.id, replaces))
-        chunk = turn.journal.take_unstored()
-        assert chunk is not None  # it holds turn_started
-        record = self._record(turn, prompt)
-        item = turn.items[0]
-        if request.due:
-            turn.plain = request.due.say
-
-        async def begin(also: Sequence[Write]) -> Sequence[str]:
-            return await self._chats.begin(
-                room.state, record, item, chunk, replaces=replaces, also=also
-            )
-
+    async def _begin(self, room: Room, request: Request) -> Turn | None:
+        """Make a turn and store its start; None where this prompt was answered before."""
+        prompt, plain = request.prompt, request.due.say if request.due else ""
         for attempt in range(_BEGIN_ATTEMPTS):
+            await self.recovery.recovered(room)
+            await self.following.catch_up(room)
+            # Made anew for each attempt: what others did meanwhile comes before it, and counts.
+            turn, before = self._turn(room, request), room.turn
+            turn.plain = plain
+            turn.stopped = room.stop_next or (before is not None and before.stopped)
+            room.stop_next = False
+            room.turn, room.leading = turn, turn.id  # from here on it may be stopped
             turn.tab = tab = self._tab(room, turn, request)
+            turn.journal.event(TurnStarted(prompt.text, turn.id, prompt.id, request.replaces))
+            chunk = turn.journal.take_unstored()
+            assert chunk is not None  # it holds turn_started
+            begin = self._beginning(room, turn, request, chunk)
             try:
-                await self.recovery.recovered(room)
                 if new := not room.state.version:
                     room.state.title = title_of(
                         prompt.text
@@ -227,19 +233,29 @@ class Conductor:
             except BudgetExceeded as err:
                 if not (request.due or request.decided or request.finished):
                     raise
-                turn.plain = _unpaid(request, err)
+                plain = _unpaid(request, err)
             except DuplicatePrompt:
-                return False
-            except ChatBusy:
-                continue
+                return None
             except Conflict:  # of the chat, or of the budget: another process moved on
                 if attempt == _BEGIN_ATTEMPTS - 1:
                     raise
                 await asyncio.sleep(0.002 * attempt)
+        else:
+            raise VendorUnavailable("This chat is busy elsewhere. Please send that again.")
         room.open_journal(turn.journal)
         turn.journal.stored(chunk.last)
         self._note_beginning(room, turn, prompt, new=new)
-        return True
+        return turn
+
+    def _beginning(self, room: Room, turn: Turn, request: Request, chunk: Chunk) -> Commit:
+        record, item = self._record(turn, request.prompt), turn.items[0]
+
+        async def begin(also: Sequence[Write]) -> Sequence[str]:
+            return await self._chats.begin(
+                room.state, record, item, chunk, replaces=request.replaces, also=also
+            )
+
+        return begin
 
     def _tab(self, room: Room, turn: Turn, request: Request) -> Tab:
         """Return what the turn runs on: money for two steps, none where no model is asked."""
@@ -289,9 +305,7 @@ class Conductor:
             # answer whatever is broken, and the log gets the place.
             log.exception("turn failed", extra={"turn_id": turn.id})
             turn.tell_cut_off()
-            turn.journal.event(
-                error_event(OdaiError("Something went wrong on our side. Try again."))
-            )
+            turn.journal.event(error_event(OdaiError(WENT_WRONG)))
             return "failed"
         return "waiting_for_approval" if turn.pending else "done"
 
@@ -335,7 +349,9 @@ class Conductor:
         journal = turn.journal
         if turn.left:
             await retrying(lambda: self._means.jobs.leave_all(turn.id, told=turn.told))
-        proposals = await self._proposals(turn, room)
+        # Stopped or failed, it did not come to ask.
+        asks = status == "waiting_for_approval"
+        proposals = await self._proposals(turn, room) if asks else []
         await retrying(journal.settle, attempts=WHILE)
         # Nothing is awaited from here to the commit, which stores these events or none of them.
         if status == "waiting_for_approval":
@@ -370,7 +386,7 @@ class Conductor:
         assert turn.tab is not None  # it has begun
         if await turn.tab.settle(end):
             text = "Most of today's budget is used up. What runs by itself waits until tomorrow."
-            room.say(ErrorEvent("budget_low", text, False))
+            room.say(ErrorEvent(BUDGET_LOW, text, False))
 
     async def _proposals(self, turn: Turn, room: Room) -> list[Write]:
         asker = room.asker
@@ -501,7 +517,7 @@ class Conductor:
 class _Silence:
     """A `Sink` for the warm-up, whom nobody hears."""
 
-    def delta(self, text: str) -> None:
+    def delta(self, *texts: str) -> None:
         """Drop it."""
 
     def answered(self, response: ModelResponse) -> None:
@@ -543,7 +559,7 @@ def _told(turn: Turn) -> str:
     return str(result.get("summary") or result.get("message") or "That is done.")
 
 
-def _prompts(items: list[Item]) -> list[str]:
+def _prompts(items: Sequence[Item]) -> list[str]:
     return [
         item["content"]
         for item in items

@@ -18,11 +18,13 @@ from common.assistant.journal import Entry, TurnJournal
 from common.assistant.protocol import Title
 from common.assistant.retrying import WHILE, retrying
 from common.assistant.room import Room
-from common.errors import OdaiError
+from common.errors import NotFound, OdaiError
 from common.log import get_logger
 from common.store import Change, Watch
 
 log = get_logger(__name__)
+
+_CATCH_UPS = 3
 
 MakeJournal = Callable[[Room, str, list[Entry], int], TurnJournal]
 
@@ -100,8 +102,10 @@ class Following:
     async def _name_again(self, room: Room) -> None:
         try:
             await self._chats.announce(room.state)
+        except NotFound:
+            room.delete()
         except OdaiError as err:
-            log.info("chat gone", extra={"code": err.code, "chat_id": room.state.id})
+            log.info("chat not named again", extra={"code": err.code, "chat_id": room.state.id})
 
     def _note(self, room: Room) -> None:
         if room in self._reading:
@@ -126,6 +130,13 @@ class Following:
         finally:
             self._reading.discard(room)
 
+    async def catch_up(self, room: Room) -> None:
+        """Show what others said last, before this process speaks: its listener may be late."""
+        for _ in range(_CATCH_UPS):
+            if not _behind(room):
+                return
+            await retrying(lambda: self._read(room))
+
     async def _read(self, room: Room) -> None:
         """Take in what other processes stored of the latest turns."""
         state = room.state
@@ -148,3 +159,14 @@ class Following:
                     room.pull(viewer)
             else:
                 journal.absorb(entries, count)
+
+
+def _behind(room: Room) -> bool:
+    """Whether somebody who watches has not been shown all of the last turn."""
+    last = room.state.last
+    if last is None:
+        return False
+    journal = room.journals.get(last.turn_id)
+    if journal is not None:
+        return journal.last < last.seq
+    return any((each.turn_id, each.seq) < (last.turn_id, last.seq) for each in room.viewers)

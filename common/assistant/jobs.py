@@ -169,7 +169,6 @@ class Jobs:
         sealer = await self._vault.open(asker.uid)
         call = msgspec.json.encode(_Call(tool.name, arguments, asker, job_id))
         await self._listen()
-        self._changed[job_id] = asyncio.Event()
         now = self._clock()
         job: Data = {
             "status": "queued", "uid": asker.uid, "chat_id": chat_id, "turn_id": turn_id,
@@ -194,6 +193,7 @@ class Jobs:
         `on_status` hears each new status but the last.
         """
         told: Status = "queued"
+        self._changed[job_id] = asyncio.Event()
         try:
             async with asyncio.timeout(patience):
                 while True:
@@ -215,7 +215,10 @@ class Jobs:
 
     async def leave(self, job_id: str) -> Outcome | None:
         """Leave the result to a follow-up turn; return it instead where it is there already."""
+        job = await self._left(job_id)
+        return await self._outcome(job) if job else None
 
+    async def _left(self, job_id: str) -> Snapshot | None:
         async def work(transaction: Any) -> Snapshot | None:
             job: Snapshot | None = await transaction.get(_path(job_id))
             if job is None or job.data["status"] in _FINAL:
@@ -223,8 +226,7 @@ class Jobs:
             transaction.write(Update(job.path, {"follow_up": True, "waiter": ""}))
             return None
 
-        job = await retrying(lambda: self._store.transact(work), crowded=True)
-        return await self._outcome(job) if job else None
+        return await retrying(lambda: self._store.transact(work), crowded=True)
 
     async def leave_all(self, turn_id: str, *, told: Collection[str]) -> None:
         """Leave to follow-ups what a turn that died was waiting for; safe to repeat.
@@ -235,11 +237,15 @@ class Jobs:
         for job in await self._store.query(Query("jobs", where=(("turn_id", "==", turn_id),))):
             if job.id in known:
                 continue
-            if await self.leave(job.id) is not None:
+            tool = self._runner.registry.tools.get(job.data["tool"])
+            if await self._left(job.id) is not None:
                 await self.enqueue_follow_up(f"job-{job.id}", {"job_id": job.id})
+            elif tool is None:  # a deploy took it away: nobody will run it
+                gone = f"There is no tool named {job.data['tool']!r} any more."
+                await self._finish(job, _Result("", 0, error=NotFound.code, message=gone))
             elif job.data["status"] == "queued":
                 # Its process may have died before it could do so.
-                await self._enqueue(self._runner.registry.tool(job.data["tool"]), job.id)
+                await self._enqueue(tool, job.id)
 
     async def finished(self, job_id: str) -> Finished:
         """Return a finished job's result. NotFound where it is gone, Conflict where it runs."""

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from common.assistant.protocol import Event, encode_delta, encode_event
-from common.errors import OdaiError
+from common.errors import Conflict, OdaiError, VendorUnavailable
 from common.log import get_logger
 
 log = get_logger(__name__)
@@ -97,6 +97,7 @@ class TurnJournal:
         self._chunks = chunks
         self._pending_singles = 0
         self._refused: Chunk | None = None
+        self._fenced = False  # another process owns the turn: nothing more is stored by itself
         self._store_chunk = store_chunk
         self._on_visible = on_visible
         self._loop = asyncio.get_running_loop()
@@ -104,15 +105,16 @@ class TurnJournal:
         self._flushing: asyncio.Task[None] | None = None
         self._announced = False
 
-    def delta(self, text: str) -> None:
-        """Append a piece of the answer; shown as soon as nothing before it is waiting."""
-        self.last += 1
+    def delta(self, *texts: str) -> None:
+        """Append pieces of the answer; shown as soon as nothing before them is waiting."""
+        first = self.last + 1
+        self.last += len(texts)
         tail = self.entries[-1] if self.entries else None
         # A run that is partly stored still grows: chunks name their own first and last.
         if isinstance(tail, Deltas) and tail.agent == self.agent:
-            tail.texts.append(text)
+            tail.texts += texts
         else:
-            self.entries.append(Deltas(self.last, self.agent, [text]))
+            self.entries.append(Deltas(first, self.agent, [*texts]))
         if self._timer is None:
             self._flush_within(FLUSH_SECONDS)
         self._advance()
@@ -142,6 +144,8 @@ class TurnJournal:
 
     def absorb(self, entries: list[Entry], chunks: int) -> None:
         """Take in what another process stored behind the pieces known here."""
+        # Two may have read the same pieces: each counts once.
+        entries = [entry for entry in entries if entry.first > self.last]
         if not entries:
             return
         self.entries.extend(entries)
@@ -198,6 +202,19 @@ class TurnJournal:
         await self.settle()
         await self._flush()
 
+    async def fence(self) -> None:
+        """Wait until all that was told so far is stored: the turn is ours as of then.
+
+        Raises VendorUnavailable where it cannot be stored.
+        """
+        last = self.last
+        while self._durable < last:
+            self._flush_soon()
+            if self._flushing:
+                await asyncio.wait([self._flushing])
+            if self._refused:
+                raise VendorUnavailable("That could not be noted, so it was not done. Try again.")
+
     def after(self, seq: int) -> list[tuple[int, bytes]]:
         """Return (last number, payload) of what follows `seq` and may be shown, deltas merged."""
         return replay(self.entries, seq, self.visible, chat_id=self.chat_id, turn_id=self.turn_id)
@@ -239,7 +256,7 @@ class TurnJournal:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        if self._flushing is None or self._flushing.done():
+        if not self._fenced and (self._flushing is None or self._flushing.done()):
             self._flushing = self._loop.create_task(self._flush_until_durable())
 
     async def _flush_until_durable(self) -> None:
@@ -261,13 +278,14 @@ class TurnJournal:
             return
         try:
             await self._store_chunk(chunk)
-        except OdaiError:
-            self.untake(chunk)
+        except BaseException as err:
+            self._fenced = isinstance(err, Conflict)
+            self.untake(chunk)  # whatever went wrong: a number left out would end the turn's fence
             raise
         self.stored(chunk.last)
 
     def _flush_within(self, seconds: float) -> None:
-        if self._timer is None:
+        if self._timer is None and not self._fenced:
             due = self._loop.time() + seconds
             # The turns of a process take the same beats: the store commits them together.
             self._timer = self._loop.call_at(due - due % _BEAT_SECONDS, self._flush_soon)

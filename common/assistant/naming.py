@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -60,15 +61,34 @@ def meanings(ids: Iterable[str], outputs: Iterable[str]) -> dict[str, str]:
     return {each: words for each, (_, words) in found.items()}
 
 
-def told(meant: Mapping[str, str], arguments: Any) -> str:
-    """Return what a card's title adds: what the ids stand for, and a warning; "" for nothing."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a card says besides the arguments: what ids stand for, and a warning; "" for none."""
+
+    about: str
+    warning: str
+
+    def title(self, tool: Tool) -> str:
+        """Return the card's title."""
+        title = tool.description.partition("\n")[0].rstrip(".") + self.about
+        return f"{title}. {self.warning}" if self.warning else title
+
+    def question(self, tool: Tool) -> str:
+        """Return what the user is asked in plain words; "" where the tool has none."""
+        if not tool.asks:
+            return ""
+        return f"{tool.asks.removesuffix('?')}{self.about}? {self.warning}".rstrip()
+
+
+def told_of(meant: Mapping[str, str], arguments: Any) -> Told:
+    """Return what the user should know of arguments, whose ids are `meant` so."""
     names = [words for words in dict.fromkeys(meant.values()) if words]
     more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
     about = f" ({'; '.join(names[:_MOST])}{more})" if names else ""
     strange = sorted({letter for text in _named(arguments) for letter in _strange(*text)})
     listed = ", ".join(f"U+{ord(letter):04X}" for letter in strange[:6])
-    warning = f". Careful: letters that are not what they seem ({listed})" if strange else ""
-    return about + warning
+    warning = f"Careful: letters that are not what they seem ({listed})" if strange else ""
+    return Told(about, warning)
 
 
 def _strange(name: str, text: str) -> set[str]:

@@ -18,6 +18,7 @@ from common.errors import InvalidInput
 MAX_FRAME_BYTES = 65_536
 MAX_PROMPT_CHARACTERS = 32_000
 SUBPROTOCOL = "odai.v1"
+BUDGET_LOW = "budget_low"  # a code of `error` that is no error's: it tells, and refuses nothing
 _PROMPT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 _CURSOR = re.compile(r"([0-9A-Z]{26}):([0-9]{1,9})\Z")
 
@@ -27,6 +28,11 @@ class Cursor(msgspec.Struct, frozen=True):
 
     turn_id: str
     seq: int
+
+    @property
+    def order(self) -> tuple[str, int]:
+        """What sorts cursors by time."""
+        return self.turn_id, self.seq
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
@@ -108,7 +114,15 @@ Frame: TypeAlias = (
     Prompt | Stop | Approve | Deny | Resume | Regenerate | Edit | DeviceLocation | Ping
 )
 
+
+class _NamedPrompt(msgspec.Struct, tag_field="type", tag="prompt", frozen=True):
+    """What a prompt that cannot be read still says."""
+
+    id: str
+
+
 _frames = msgspec.json.Decoder(Frame)
+_named = msgspec.json.Decoder(_NamedPrompt)
 _TYPES = frozenset(
     ("prompt", "stop", "approve", "deny", "resume", "regenerate", "edit", "location", "ping")
 )
@@ -129,6 +143,15 @@ def parse_frame(text: str) -> Frame:
     return _checked_prompt(Prompt(text=text))
 
 
+def prompt_id_of(text: str) -> str:
+    """Return the id that a prompt which `parse_frame` refused names, "" where it names none."""
+    try:
+        named = _named.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return ""
+    return named.id if _PROMPT_ID.match(named.id) else ""
+
+
 def _typed_frame(text: str) -> Frame | None:
     try:
         raw = msgspec.json.decode(text)
@@ -139,7 +162,7 @@ def _typed_frame(text: str) -> Frame | None:
         try:
             frame: Frame = _frames.decode(text)
         except msgspec.ValidationError as err:
-            raise InvalidInput(f"A {kind} frame does not fit: {err}.") from err
+            raise InvalidInput(f"A frame of type {kind} does not fit: {err}.") from err
         return _checked_prompt(frame) if isinstance(frame, Prompt) else _checked(frame)
     if isinstance(raw.get("message"), str):
         return _checked_prompt(Prompt(text=raw["message"]))
@@ -289,7 +312,7 @@ class Transcript(msgspec.Struct, tag_field="type", tag="transcript", frozen=True
 
 
 class PromptQueued(msgspec.Struct, tag_field="type", tag="prompt_queued", frozen=True):
-    """A turn is running; this prompt is `position`-th in line (from 1), kept in memory only."""
+    """This prompt waits, `position`-th in line after the one that runs; kept in memory only."""
 
     prompt_id: str
     position: int
@@ -301,6 +324,8 @@ class ApprovalRequired(
     """An action waits for the user's yes; `expires_at` is ISO 8601 in UTC.
 
     `tainted` tells that the run has read text written by strangers; it is left out where not.
+    `question` says in plain words what will happen; left out where the tool has none, and `title`
+    has to do.
     """
 
     approval_id: str
@@ -312,6 +337,7 @@ class ApprovalRequired(
     call_id: str
     editable: list[str]
     tainted: bool = False
+    question: str = ""
 
 
 class ApprovalDecided(msgspec.Struct, tag_field="type", tag="approval_decided", frozen=True):
@@ -338,12 +364,17 @@ class Title(msgspec.Struct, tag_field="type", tag="title", frozen=True):
     title: str
 
 
-class ErrorEvent(msgspec.Struct, tag_field="type", tag="error", frozen=True):
-    """Something went wrong; `message` is for the user."""
+class ErrorEvent(msgspec.Struct, tag_field="type", tag="error", frozen=True, omit_defaults=True):
+    """Something went wrong; `message` is for the user.
+
+    `prompt_id` repeats the id of the prompt that was refused; left out where it was none, or had
+    no id.
+    """
 
     code: str
     message: str
     retryable: bool
+    prompt_id: str = ""
 
 
 class Pong(msgspec.Struct, tag_field="type", tag="pong", frozen=True):

@@ -16,7 +16,7 @@ from common.assistant.protocol import EndOfStream, ErrorEvent
 from common.assistant.room import APPROVAL, JOB, Room
 from common.assistant.schedules import DUE
 from common.assistant.turn import Means, Turn
-from common.errors import Conflict
+from common.errors import Conflict, OdaiError
 from common.tools import Asker
 
 
@@ -77,9 +77,11 @@ class Recovery:
                 tainted=bool(turn.told),  # by whom a result was written, its journal does not say
             )  # fmt: skip
             journal.stored(chunk.last)
-        except Conflict:
-            # Another process was faster: what it wrote is what happened.
+        except OdaiError as err:
+            # What is stored is what happened, whoever wrote it.
             room.discard_journal(journal)
+            if not isinstance(err, Conflict):
+                raise
             await self._chats.refresh(room.state)
 
     async def _fate(self, room: Room, record: TurnRecord) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from common.assistant.chats import Chats, TurnRecord
 from common.assistant.journal import RESERVE, replay
 from common.assistant.protocol import Cursor
@@ -20,15 +22,15 @@ class Replays:
         known = await self._known_after(room, cursor)
         viewer.turn_id, viewer.seq = cursor.turn_id, cursor.seq
         while known:
-            for turn in known:
+            for turn in takewhile(lambda turn: turn.id not in room.journals, known):
                 await self._show_turn(room, viewer, turn.id)
-            # Turns may have come and gone while these were sent.
+            # Turns may have come and gone while these were sent. What this process holds comes
+            # first: whatever is behind it, the room shows.
             later = await self._chats.turns_after(room.state, viewer.turn_id)
-            known = [t for t in later if t.id > viewer.turn_id and t.id not in room.journals]
+            later = [turn for turn in later if turn.id > viewer.turn_id]
+            known = [*takewhile(lambda turn: turn.id not in room.journals, later)]
 
     async def _show_turn(self, room: Room, viewer: Viewer, turn_id: str) -> None:
-        if turn_id in room.journals:
-            return
         entries, _ = await self._chats.entries(room.state, turn_id)
         last = entries[-1].last if entries else 0
         start = viewer.seq if turn_id == viewer.turn_id else 0

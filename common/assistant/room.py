@@ -57,7 +57,7 @@ class Request:
     """What a turn is asked for: a prompt, a slow call's result to tell, or a decision to act on.
 
     `due` is what a schedule tells or asks. `replaces` names the turn that this one takes the place
-    of; `begun` is set once it has begun.
+    of; `begun` is set once it has begun, here or elsewhere.
     """
 
     prompt: Prompt
@@ -87,6 +87,8 @@ class Room:
         self.timezone = "UTC"
         self.address = ""  # the IP address of who asked last, "" where unknown
         self.users = 0  # sockets and workers that hold it open
+        self.deleted = False  # nothing more is taken
+        self.stop_next = False  # stop was asked for before the turn was made
 
     @property
     def journal(self) -> TurnJournal | None:
@@ -114,6 +116,16 @@ class Room:
         for turn_id in list(self.journals)[:-_KEPT_JOURNALS]:
             if turn_id < oldest:
                 del self.journals[turn_id]
+
+    def delete(self) -> None:
+        """The chat is no more: stop what runs, forget what waits, send everybody away."""
+        self.deleted = self.stop_next = True
+        self.queue.clear()
+        if self.turn:
+            self.turn.stop()
+        for viewer in list(self.viewers):
+            self.leave(viewer)
+            viewer.drop(1008, "This chat was deleted.")
 
     def discard_journal(self, journal: TurnJournal) -> None:
         """Forget a turn that could not start."""
@@ -193,6 +205,9 @@ class Room:
         return total
 
 
-def error_event(err: OdaiError) -> ErrorEvent:
-    """Return what clients are told of an error."""
-    return ErrorEvent(err.code, str(err), err.retryable)
+def error_event(err: OdaiError, refused: Request | None = None) -> ErrorEvent:
+    """Return what clients are told of an error; `refused` is what no turn began for."""
+    typed = refused and not (refused.finished or refused.decided or refused.due)
+    return ErrorEvent(
+        err.code, str(err), err.retryable, refused.prompt.id if refused and typed else ""
+    )

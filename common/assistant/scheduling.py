@@ -15,7 +15,7 @@ from common.documents import Clock
 from common.errors import InvalidInput, NotAllowed, NotFound, OdaiError
 from common.tools import Asker, Tool, ToolRunner
 from common.tools.context import Watched, When
-from common.tools.shapes import STOP, WORD, stem, vocabulary
+from common.tools.shapes import COINS, STOP, WORD, stem, vocabulary
 
 _PRICES = ("price", "last_price")
 
@@ -93,13 +93,17 @@ class UserSchedules:
                 watched.tool, watched.arguments, watched.field, operator, watched.value
             )], failed  # fmt: skip
         found = []
-        for tool in self._taking("symbol", named=("price", "quote")):
+        failures: list[OdaiError] = []
+        coin = watched.symbol.upper() in COINS.values()  # as a share BTC is another thing
+        tools = self._taking("symbol", named=("price", "quote"))
+        for tool in sorted(tools, key=lambda tool: ("crypto" in tool.name) != coin):
             arguments_json = _json(tool, {"symbol": watched.symbol})
             outcome = await self._runner.run(tool.name, arguments_json, self._asker, key=key)
             if outcome.result and (field := price_field(outcome.result.data)):
                 found.append(Condition(tool.name, arguments_json, field, operator, watched.value))
-            failed = outcome.error or failed
-        return found, failed
+            failures += [outcome.error] if outcome.error else []
+        # The first asked was the likeliest.
+        return found, next(iter(failures), failed)
 
     def _taking(self, argument: str, *, named: Sequence[str] = ()) -> list[Tool]:
         """Return the tools that read, are set up and ask for `argument` alone."""

@@ -13,7 +13,7 @@ import datetime as dt
 import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -28,7 +28,7 @@ from common.assistant.jobs import Jobs, Status
 from common.assistant.journal import Deltas, Single, TurnJournal
 from common.assistant.manner import ON_SCREEN, is_public
 from common.assistant.memories import Memories
-from common.assistant.naming import ids_of, meanings, told
+from common.assistant.naming import Told, ids_of, meanings, told_of
 from common.assistant.orchestrator import NAME
 from common.assistant.protocol import (
     AgentUpdated,
@@ -51,7 +51,7 @@ from common.errors import (
     ReauthRequired,
 )
 from common.log import get_logger
-from common.oauth.needed import AccountExpired, AccountNeeded, expired
+from common.oauth.needed import AccountExpired, AccountNeeded, Linkable, expired
 from common.plaid_items.needed import BankExpired, BankNeeded
 from common.tools import Asker, Entry, Outcome, Tool, ToolRunner
 
@@ -98,7 +98,7 @@ class Turn:
         self.items: list[Item] = [item]
         self.earlier: Sequence[Item] = ()  # of the chat, before this turn
         self.pending: list[Proposal] = []
-        self._about: dict[str, str] = {}  # what the title of a proposal's card adds
+        self._told_of: dict[str, Told] = {}  # what the cards of proposals add
         self.used: dict[str, Entry] = {}
         self.worked: dict[str, Entry] = {}  # those of `used` that gave a result
         self.usage: dict[str, int] = {}
@@ -136,18 +136,20 @@ class Turn:
 
     def stop(self) -> None:
         """End the run at once; what was said and found is kept."""
+        if self.stopped:  # asked again, it would break off the notes about what was stopped
+            return
         self.stopped = True
         if self.task:
             self.task.cancel()
 
     # --- Sink: what the model says ----------------------------------------------------------
 
-    def delta(self, text: str) -> None:
-        """A piece of the answer."""
+    def delta(self, *texts: str) -> None:
+        """Pieces of the answer."""
         if self.first_token_ms is None:
             self.first_token_ms = round((time.perf_counter() - self._began) * 1000)
-        self._unsaid.append(text)
-        self.journal.delta(text)
+        self._unsaid += texts
+        self.journal.delta(*texts)
 
     def answered(self, response: ModelResponse) -> None:
         """A model call ended: keep its items, and tell the whole text of an answer."""
@@ -197,7 +199,7 @@ class Turn:
     async def call(self, tool: Tool, arguments: str, call_id: str) -> str:
         """Run a tool, telling its start and its end; returns the JSON text the model reads."""
         text = await self._unaffordable(tool) or self._withheld(tool)
-        text = text or self._proposed(tool, arguments, call_id)
+        text = text or await self._proposed(tool, arguments, call_id)
         text = text or await self._made(tool, arguments, call_id)
         self.items.append({"type": "function_call_output", "call_id": call_id, "output": text})
         return text
@@ -244,20 +246,20 @@ class Turn:
     def tell_pending(self) -> None:
         """Tell what waits for the user's yes."""
         for proposal in self.pending:
-            tool = self._runner.registry.tool(proposal.tool)
+            tool, told = self._runner.registry.tool(proposal.tool), self._told_of[proposal.id]
             arguments = _readable(proposal.arguments)
             self.journal.event(
                 ApprovalRequired(
                     approval_id=proposal.id,
                     tool=proposal.tool,
-                    title=tool.description.partition("\n")[0].rstrip(".")
-                    + self._about[proposal.id],
+                    title=told.title(tool),
                     arguments=arguments,
                     risk="external" if reaches_others(tool, arguments) else tool.risk,
                     expires_at=proposal.expires_at.isoformat(),
                     call_id=proposal.call_id,
                     editable=list(tool.parameters.schema["properties"]),
                     tainted=self.tainted,
+                    question=told.question(tool),
                 )
             )
 
@@ -282,23 +284,26 @@ class Turn:
         why = next(filter(None, (self.manner.withheld(c, tool) for c in providers)), "")
         return Outcome(tool, 0, error=NotAllowed(why)).for_model() if why else None
 
-    def _proposed(self, tool: Tool, arguments: str, call_id: str) -> str | None:
+    async def _proposed(self, tool: Tool, arguments: str, call_id: str) -> str | None:
         """Propose the call where the user must be asked; None where it may be made."""
         public = is_public(self._runner.registry.entry_of(tool).connector, tool)
         if not must_ask(tool, arguments, self._trust, granted=self._granted, public=public):
             return None
         try:
             tool.parameters.parse(arguments)
-            about = self._explained(tool, _readable(arguments))
+            told = self._explained(tool, _readable(arguments))
         except InvalidInput as err:
             # Nobody is asked to approve what cannot run: the model corrects it first.
             return Outcome(tool, 0, error=err).for_model()
+        if hindered := await self._runner.hindrance(tool.name, self._asker):
+            self._begin(tool, arguments, call_id)
+            return self._end(hindered, call_id)
         proposal = self._means.approvals.propose(call_id, tool.name, arguments)
         self.pending.append(proposal)
-        self._about[proposal.id] = about
+        self._told_of[proposal.id] = told
         return _WAITING
 
-    def _explained(self, tool: Tool, arguments: Any) -> str:
+    def _explained(self, tool: Tool, arguments: Any) -> Told:
         """Return what a card adds to the arguments.
 
         Raises InvalidInput for an id that no tool has given, where a stranger may have.
@@ -310,13 +315,10 @@ class Turn:
         unknown = [each for each in ids if each not in meant and each not in self._trust.said]
         if unknown and self._trust.tainted and tool.risk != "read":
             raise InvalidInput("Use an id that a tool has given in this chat: look it up first.")
-        return told(meant, arguments)
+        return told_of(meant, arguments)
 
     async def _made(self, tool: Tool, arguments: str, call_id: str) -> str:
-        self.journal.event(
-            ToolCall(tool.name, tool.progress, self.agent, call_id, _readable(arguments))
-        )
-        self._calling[call_id] = tool
+        self._begin(tool, arguments, call_id)
         outcome = await self._acted(tool, arguments, call_id)
         if self.tab:
             asked = outcome.tool if outcome else tool
@@ -325,7 +327,18 @@ class Turn:
             del self._calling[call_id]
             self.journal.event(_later(tool, self.agent, call_id))
             return _LATER
+        return self._end(outcome, call_id)
+
+    def _begin(self, tool: Tool, arguments: str, call_id: str) -> None:
+        self.journal.event(
+            ToolCall(tool.name, tool.progress, self.agent, call_id, _readable(arguments))
+        )
+        self._calling[call_id] = tool
+
+    def _end(self, outcome: Outcome, call_id: str) -> str:
         self._trust.note(outcome)
+        if self.manner.channel == "screen" and isinstance(outcome.error, Linkable):
+            outcome = replace(outcome, error=outcome.error.beside_button())
         entry = self._runner.registry.entry_of(outcome.tool)
         self.used.setdefault(entry.slug, entry)
         if outcome.ok:
@@ -341,6 +354,7 @@ class Turn:
             return await self._run(tool, arguments, call_id)
         audit = self._means.audit
         try:
+            await self.journal.fence()  # a turn that was closed meanwhile does nothing more
             row = await audit.begin(self._asker.uid, tool.name, details=arguments, turn_id=self.id)
         except OdaiError as err:  # what cannot be noted is not done
             return Outcome(tool, 0, error=err)
@@ -403,7 +417,9 @@ class Turn:
 
     def kept_items(self) -> list[Item]:
         """Return the items so far in a form a model accepts: every call with an output."""
-        items = list(self.items)
+        items = [
+            {**i, "output": _STOPPED} if i.get("output") == _WAITING else i for i in self.items
+        ]
         if self._unsaid:
             items.append({"role": "assistant", "content": "".join(self._unsaid)})
         answered = {i["call_id"] for i in items if i.get("type") == "function_call_output"}

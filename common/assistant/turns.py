@@ -7,13 +7,13 @@ container imports it.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import suppress
 
 from common.assistant.approvals import Decided
 from common.assistant.chats import Chats, ChatState
 from common.assistant.closing import Closing
 from common.assistant.conduct import WENT_WRONG, Conductor, Voice
-from common.assistant.following import Following
 from common.assistant.manner import ON_SCREEN, Manner
 from common.assistant.protocol import (
     SUBPROTOCOL,
@@ -28,6 +28,7 @@ from common.assistant.protocol import (
     Regenerate,
 )
 from common.assistant.replays import Replays
+from common.assistant.retrying import retrying
 from common.assistant.room import APPROVAL, JOB, Request, Room, Viewer, error_event
 from common.assistant.schedules import DUE
 from common.assistant.turn import Means
@@ -49,6 +50,7 @@ from common.tracing import operation
 log = get_logger(__name__)
 
 MAX_QUEUED = 20  # prompts waiting in one chat
+_RESTARTING = "The server is restarting. Please send that again."
 _BEGIN_SECONDS = 2.0  # how long a follow-up's task waits for its turn to begin
 
 
@@ -70,11 +72,10 @@ class Turns:
         self._closing = closing
         self._background = background
         self._rooms: dict[tuple[str, str], asyncio.Task[Room]] = {}
+        self._entering: Counter[tuple[str, str]] = Counter()
         self._draining = False
         self._replays = Replays(chats)
-        self._following = Following(
-            chats, make_journal=conductor.journal, spawn=self._background.spawn
-        )
+        self._following = conductor.following
 
     async def warm_up(self) -> None:
         """Make what the first turn would otherwise wait for."""
@@ -88,22 +89,31 @@ class Turns:
         if key not in self._rooms:
             self._rooms[key] = asyncio.create_task(self._open(chat_id, uid))
         opening = self._rooms[key]
+        self._entering[key] += 1
         try:
             room = await asyncio.shield(opening)
-        except OdaiError:
-            self._rooms.pop(key, None)
-            raise
-        except asyncio.CancelledError:
-            # Whoever wanted it has gone; what is being opened for nobody is closed again.
-            opening.add_done_callback(self._close_unused)
-            raise
-        room.users += 1
-        return room
+            room.users += 1
+            return room
+        finally:
+            self._entering[key] -= 1
+            if not self._entering[key]:
+                del self._entering[key]
+                # Everybody who wanted it may have gone, or it could not be opened.
+                if opening.done():
+                    self._close_unused(key)
+                else:
+                    opening.add_done_callback(lambda _: self._close_unused(key))
 
-    def _close_unused(self, opening: asyncio.Task[Room]) -> None:
-        if not opening.cancelled() and not opening.exception() and not opening.result().users:
-            opening.result().users = 1
-            self.leave(opening.result())
+    def _close_unused(self, key: tuple[str, str]) -> None:
+        opening = self._rooms.get(key)
+        if key in self._entering or opening is None or not opening.done():
+            return
+        room = _opened(opening)
+        if room is None:
+            del self._rooms[key]
+        elif not room.users:
+            room.users = 1
+            self.leave(room)
 
     def leave(self, room: Room, viewer: Viewer | None = None) -> None:
         """Let go of the room; the last to leave closes it."""
@@ -154,7 +164,9 @@ class Turns:
     ) -> None:
         """Answer `prompt`, now or when it is its turn; the same id is answered once."""
         if self._draining:
-            raise VendorUnavailable("The server is restarting. Please send that again.")
+            raise VendorUnavailable(_RESTARTING)
+        if room.deleted:
+            raise NotFound("This chat was deleted.")
         if len(room.queue) >= MAX_QUEUED:
             raise RateLimited("Too many messages are waiting. Let me answer some first.")
         if prompt.id and not room.remember(prompt.id):
@@ -172,6 +184,17 @@ class Turns:
 
     async def decide(self, room: Room, frame: Approve | Deny) -> None:
         """Take the user's decision about a waiting action, once, and act on it."""
+        # Gone through with, though the socket that brought it may close meanwhile.
+        room.users += 1
+        await asyncio.shield(self._background.spawn(self._decide(room, frame)))
+
+    async def _decide(self, room: Room, frame: Approve | Deny) -> None:
+        try:
+            await self._decided(room, frame)
+        finally:
+            self.leave(room)
+
+    async def _decided(self, room: Room, frame: Approve | Deny) -> None:
         try:
             decided = await self._means.approvals.decide(
                 frame.approval_id,
@@ -216,6 +239,8 @@ class Turns:
         `after` names a turn that died at it. Returns once the turn has begun, or is known to have
         begun before, or never will (the chat or the user is gone); VendorUnavailable: not yet.
         """
+        if self._draining:
+            raise VendorUnavailable(_RESTARTING)
         try:
             request, uid, chat_id = await self._asked(uid, job_id, approval_id, due_id, after)
             room = await self.enter(chat_id, uid)
@@ -254,10 +279,20 @@ class Turns:
 
     def stop(self, room: Room, turn_id: str = "") -> None:
         """Stop the running turn (or only `turn_id`), keeping what was said."""
-        if room.turn and turn_id in ("", room.turn.id):
-            room.turn.stop()
-        elif (running := room.state.running) and turn_id in ("", running):
-            self._background.spawn(self._chats.ask_to_stop(room.state, running))
+        turn, running = room.turn, room.state.running
+        # One that waits for another process's turn to end is not what is running.
+        if turn and turn_id in ("", turn.id) and (turn.begun_at or not running):
+            turn.stop()
+        elif running and running != room.leading and turn_id in ("", running):
+            self._background.spawn(self._ask_to_stop(room, running))
+        elif room.worker and not room.leading and not turn_id:
+            room.stop_next = True
+
+    async def _ask_to_stop(self, room: Room, turn_id: str) -> None:
+        try:
+            await retrying(lambda: self._chats.ask_to_stop(room.state, turn_id))
+        except OdaiError as err:
+            room.say(error_event(err))
 
     def locate(self, room: Room, where: DeviceLocation) -> None:
         """Remember where the user's device is, while the room is open."""
@@ -275,49 +310,55 @@ class Turns:
 
     async def forget(self, state: ChatState) -> None:
         """Delete a chat, stopping its turn and closing its sockets first."""
-        opening = self._rooms.get((state.id, state.uid))
-        if opening and opening.done() and not opening.exception():
-            room = opening.result()
-            room.queue.clear()
-            self.stop(room)
+        if room := _opened(self._rooms.get((state.id, state.uid))):
+            room.delete()
             if room.worker:
                 await asyncio.wait([room.worker], timeout=5.0)
-            for viewer in list(room.viewers):
-                viewer.drop(1008, "This chat was deleted.")
         await self._closing.stand_down(state)
         await self._chats.delete(state)
 
     async def recover_abandoned(self) -> None:
         """Close turns whose process died and whose chat nobody has opened since."""
         for chat_id, uid in await self._chats.abandoned():
-            try:
-                self.leave(await self.enter(chat_id, uid))  # opening a chat recovers it
-            except OdaiError as err:
-                log.warning("turn not recovered", extra={"code": err.code, "chat_id": chat_id})
+            self._background.spawn(self._recover_in(chat_id, uid))
+
+    async def _recover_in(self, chat_id: str, uid: str) -> None:
+        try:
+            room = await self.enter(chat_id, uid)
+        except OdaiError as err:
+            log.warning("turn not recovered", extra={"code": err.code, "chat_id": chat_id})
+            return
+        await self._recover(room)  # one that somebody has open is not recovered by being opened
 
     async def drain(self, seconds: float) -> None:
         """Take no more prompts; let turns end for `seconds`, then close them as failed."""
         self._draining = True
         self._following.close()
-        workers = [
-            task.result().worker
-            for task in self._rooms.values()
-            if task.done() and not task.cancelled() and not task.exception()
-        ]
-        running = [worker for worker in workers if worker]
-        if running:
-            await asyncio.wait(running, timeout=seconds)
-        for task in self._rooms.values():
-            if task.done() and not task.exception() and (turn := task.result().turn) and turn.task:
-                turn.task.cancel()
+        for room in self._open_rooms():
+            self._refuse(room)
+        if working := [room.worker for room in self._open_rooms() if room.worker]:
+            await asyncio.wait(working, timeout=seconds)
+        for room in self._open_rooms():
+            if room.turn and room.turn.task:
+                room.turn.task.cancel()
         await self._background.finish(timeout=2.0)
+
+    def _open_rooms(self) -> list[Room]:
+        return [room for opening in self._rooms.values() if (room := _opened(opening))]
+
+    def _refuse(self, room: Room) -> None:
+        """Tell who waits in line to ask again; what nobody typed is delivered again."""
+        for request in room.queue:
+            if request.prompt.text and not request.due:
+                room.say(error_event(VendorUnavailable(_RESTARTING), request))
+        room.queue.clear()
 
     # --- one turn ---------------------------------------------------------------------------
 
-    async def _work(self, room: Room) -> None:
+    async def _work(self, room: Room, first: Request) -> None:
+        following: Request | None = first
         try:
-            while room.queue:
-                request = room.queue.popleft()
+            while request := following:
                 prompt = request.prompt
                 try:
                     with operation("turn", within=request.trace) as measured:
@@ -327,28 +368,29 @@ class Turns:
                         behind.add_done_callback(lambda _: self.leave(room))
                 except OdaiError as err:
                     room.prompt_ids.pop(prompt.id, None)
-                    room.say(error_event(err))
+                    room.say(error_event(err, request))
                 except Exception:
                     # What waits in line is answered even so.
                     log.exception("turn lost", extra={"chat_id": room.state.id})
                     room.prompt_ids.pop(prompt.id, None)
-                    room.say(error_event(OdaiError(WENT_WRONG)))
+                    room.say(error_event(OdaiError(WENT_WRONG), request))
+                following = room.queue.popleft() if room.queue else None
         finally:
             room.worker = None
             self.leave(room)
 
     def _enqueue(self, room: Room, request: Request) -> bool:
-        """Put a request in line; True where it has to wait."""
-        room.queue.append(request)
+        """Answer a request now, or put it in line; True where it has to wait."""
         if room.worker is not None:
+            room.queue.append(request)
             return True
         room.users += 1
-        room.worker = self._background.spawn(self._work(room))
+        room.worker = self._background.spawn(self._work(room, request))
         return False
 
     def _act_on(self, room: Room, decided: Decided) -> None:
         prompt = Prompt("", f"{APPROVAL}{decided.proposal.id}")
-        if room.remember(prompt.id):
+        if not self._draining and room.remember(prompt.id):
             self._enqueue(room, Request(prompt, decided=decided))
 
     # --- turns of processes that died -------------------------------------------------------
@@ -357,12 +399,16 @@ class Turns:
         room = Room(await self._chats.load(chat_id, uid))
         room.timezone = room.state.timezone
         await self._means.memories.warm(uid)
-        await self._following.enter(room)
-        if room.state.running:
-            room.users += 1
-            self._background.spawn(self._recover(room))
-        else:
-            await self._resume_decided(room)
+        try:
+            await self._following.enter(room)
+            if room.state.running:
+                room.users += 1
+                self._background.spawn(self._recover(room))
+            else:
+                await self._resume_decided(room)
+        except BaseException:
+            self._background.spawn(self._following.leave(room))
+            raise
         return room
 
     async def _resume_decided(self, room: Room) -> None:
@@ -378,3 +424,10 @@ class Turns:
             log.error("turn not recovered", extra={"code": err.code, "chat_id": room.state.id})
         finally:
             self.leave(room)
+
+
+def _opened(opening: asyncio.Task[Room] | None) -> Room | None:
+    """Return the room, if it could be opened."""
+    if opening is None or not opening.done() or opening.cancelled() or opening.exception():
+        return None
+    return opening.result()

@@ -366,7 +366,7 @@ def _say(row: dict[str, Any]) -> str:
     return f"{side} {much} {text(row.get('symbol')) or 'an unnamed asset'}{at}, {state}"
 
 
-@tool(progress="Sending the order…", risk="money", timeout_s=20)
+@tool(progress="Sending the order…", asks="Place this order at Alpaca?", risk="money", timeout_s=20)
 async def place_order_at_alpaca(
     ctx: ToolContext,
     *,
@@ -448,7 +448,7 @@ def _check(
         raise InvalidInput("stop_price belongs to stop and stop_limit orders, and only there.")
 
 
-@tool(progress="Canceling the order…", risk="money")
+@tool(progress="Canceling the order…", asks="Cancel this order at Alpaca?", risk="money")
 async def cancel_order_at_alpaca(ctx: ToolContext, *, order_id: str) -> ToolResult:
     """Ask to cancel an open order. It may still be filled before that.
 

@@ -166,7 +166,11 @@ async def list_asana_tasks(ctx: ToolContext, *, limit: Limit = 15) -> ToolResult
     )
 
 
-@tool(progress="Adding the task…", risk="write")
+@tool(
+    progress="Adding the task…",
+    asks="Add this task in Asana, where colleagues may see it?",
+    risk="write",
+)
 async def create_asana_task(
     ctx: ToolContext,
     *,
@@ -210,7 +214,7 @@ async def create_asana_task(
     )
 
 
-@tool(progress="Ticking it off…", risk="write")
+@tool(progress="Ticking it off…", asks="Mark this task in Asana as done?", risk="write")
 async def complete_asana_task(ctx: ToolContext, *, task_id: str) -> ToolResult:
     """Mark a task in the user's Asana as done.
 
@@ -229,7 +233,11 @@ async def complete_asana_task(ctx: ToolContext, *, task_id: str) -> ToolResult:
     )
 
 
-@tool(progress="Commenting on the task…", risk="external")
+@tool(
+    progress="Commenting on the task…",
+    asks="Post this comment on the task in Asana?",
+    risk="external",
+)
 async def comment_on_asana_task(ctx: ToolContext, *, task_id: str, message: str) -> ToolResult:
     """Write a comment on a task in Asana, which its followers are told of.
 

@@ -8,10 +8,13 @@ November 2026:
 - A ticker is not unique: the listing with the best rank is the coin that is meant.
 - `error_code` is 0 or "0", and may report a failure with status 200.
 - Tiny coins cost 1e-9; market value and percentages may be null.
+- A price history is a map by coin id whose `quote` is an object in v3 as well. The free plan has a
+  month of hours and a year of days; a hundred points cost a credit.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias, TypedDict
@@ -38,6 +41,7 @@ CONNECTOR = Connector(
     description="Prices, changes and market values of cryptocurrencies, and the largest coins.",
     examples=(
         "What is the price of Bitcoin?",
+        "Show the price history of Ethereum for 30 days.",
         "How much is 2.5 ETH in euros?",
         "Show me the ten largest cryptocurrencies.",
         "Which coins gained the most today?",
@@ -68,6 +72,7 @@ SITE = "https://coinmarketcap.com"
 
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=20)]
 Amount: TypeAlias = Annotated[float, Meta(gt=0, le=1e15)]
+Days: TypeAlias = Annotated[int, Meta(ge=1, le=365)]
 Order: TypeAlias = Literal["market_cap", "gainers_24h", "losers_24h", "volume_24h"]
 SORTS: dict[Order, tuple[str, str]] = {
     "market_cap": ("market_cap", "desc"),
@@ -75,6 +80,10 @@ SORTS: dict[Order, tuple[str, str]] = {
     "gainers_24h": ("percent_change_24h", "desc"),
     "losers_24h": ("percent_change_24h", "asc"),
 }
+# How far apart a history's points stay, by how many days ago they are: enough for a chart of each
+# range, and few enough for a model to read.
+SPACING = ((1, dt.timedelta(hours=1)), (7, dt.timedelta(hours=6)), (31, dt.timedelta(days=1)))
+SPACING_BEFORE = dt.timedelta(days=14)
 # Without a floor the day's winners are coins nobody trades.
 FLOOR_OF_MOVERS = 10_000_000
 
@@ -97,6 +106,13 @@ class Coin(TypedDict):
     url: str
 
 
+class Bar(TypedDict):
+    """What a coin cost at a moment in UTC, as exact text."""
+
+    start: str
+    close: str
+
+
 async def _get(ctx: ToolContext, path: str, **params: str | int | None) -> list[dict[str, Any]]:
     """Return the rows of `data`, none where nothing is known by that name."""
     headers = {"X-CMC_PRO_API_KEY": ctx.secret("COINMARKETCAP_API_KEY")}
@@ -117,11 +133,7 @@ async def _get(ctx: ToolContext, path: str, **params: str | int | None) -> list[
 
 
 def _coin(row: dict[str, Any], currency: str) -> Coin:
-    quotes = row.get("quote")
-    quote = record(record(quotes).get(currency))
-    for item in records(quotes):
-        if text(item.get("symbol")).upper() == currency:
-            quote = item
+    quote = _quote(row, currency)
     price = number(quote.get("price"))
     slug = text(row.get("slug"))
     return Coin(
@@ -139,6 +151,52 @@ def _coin(row: dict[str, Any], currency: str) -> Coin:
         as_of=text(quote.get("last_updated")),
         url=f"{SITE}/currencies/{slug}/" if re.fullmatch(r"[\w-]+", slug) else f"{SITE}/",
     )
+
+
+def _quote(row: dict[str, Any], currency: str) -> dict[str, Any]:
+    quotes = row.get("quote")
+    quote = record(record(quotes).get(currency))
+    for item in records(quotes):
+        if text(item.get("symbol")).upper() == currency:
+            quote = item
+    return quote
+
+
+async def _course(ctx: ToolContext, coin: Coin, interval: str, count: int) -> list[Bar]:
+    """Return the coin's last `count` prices, an `interval` apart, the oldest first."""
+    rows = await _get(
+        ctx,
+        "/v3/cryptocurrency/quotes/historical",
+        id=coin["id"],
+        convert=coin["currency"],
+        interval=interval,
+        count=count,
+        aux="price",
+    )
+    points = [point for row in rows for point in records(row.get("quotes"))]
+    bars = []
+    for point in points:
+        price = number(_quote(point, coin["currency"]).get("price"))
+        moment = instant(text(point.get("timestamp")))
+        if price is not None and moment:
+            at = moment.astimezone(dt.UTC) if moment.tzinfo else moment
+            bars.append(Bar(start=f"{at:%Y-%m-%dT%H:%MZ}", close=f"{_rounded(price):f}"))
+    return sorted(bars, key=lambda bar: bar["start"])
+
+
+def _spaced(bars: list[Bar], now: dt.datetime) -> list[Bar]:
+    """Leave out what lies closer together than its age asks for; the newest and the oldest stay."""
+    kept: list[Bar] = []
+    last = None
+    for bar in reversed(bars):
+        moment = dt.datetime.fromisoformat(bar["start"])
+        age = now - moment
+        apart = next((gap for days, gap in SPACING if age.days < days), SPACING_BEFORE)
+        # Vendors' hours are not exactly hours.
+        if last is None or last - moment >= apart * 0.9:
+            kept.append(bar)
+            last = moment
+    return (kept if kept[-1] is bars[0] else [*kept, bars[0]])[::-1]
 
 
 def _percent(value: object) -> float | None:
@@ -226,6 +284,51 @@ async def check_crypto_price_at_coinmarketcap(
         f"{coin['name']} ({coin['symbol']}) is at {_price(coin)}{_moved(coin)}{when}.",
         coin,
     )
+
+
+@tool(progress="Loading the price history…", cache_s=300, timeout_s=20)
+async def get_crypto_history_at_coinmarketcap(
+    ctx: ToolContext, *, symbol: str, days: Days = 30, currency: str = "USD"
+) -> ToolResult:
+    """Give the price history of a cryptocurrency for a chart, with its lowest and highest price.
+
+    Args:
+        symbol: Ticker or name of the coin, such as BTC or Bitcoin.
+        days: How many days back, 1 to 365.
+        currency: Code of the money prices are in, such as USD or EUR.
+    """
+    coin = await _find(ctx, symbol, _currency(currency))
+    if coin is None or coin["id"] is None:
+        return _unknown(symbol)
+    hours = await _course(ctx, coin, "1h", min(days, 7) * 24)
+    before = await _course(ctx, coin, "1d", days) if days > 7 else []
+    bars = [bar for bar in before if not hours or bar["start"] < hours[0]["start"]] + hours
+    if len(bars) < 2:
+        return _result(
+            "crypto_history",
+            {"symbol": coin["symbol"], "currency": coin["currency"], "bars": []},
+            f"CoinMarketCap has no price history of {coin['name']} for that time.",
+            coin,
+        )
+    prices = [Decimal(bar["close"]) for bar in bars]
+    since = spoken_date(dt.datetime.fromisoformat(bars[0]["start"]).date())
+    return _result(
+        "crypto_history",
+        {
+            "name": coin["name"],
+            "symbol": coin["symbol"],
+            "currency": coin["currency"],
+            "bars": _spaced(bars, ctx.clock()),
+        },
+        f"{coin['name']} ({coin['symbol']}) went from {prices[0]:,f} to {prices[-1]:,f} "
+        f"{coin['currency']}{_rise(prices)} since {since}; "
+        f"lowest {min(prices):,f}, highest {max(prices):,f}.",
+        coin,
+    )
+
+
+def _rise(prices: list[Decimal]) -> str:
+    return f" ({(prices[-1] / prices[0] - 1) * 100:+.1f}%)" if prices[0] else ""
 
 
 @tool(progress="Converting the coins…", cache_s=60)

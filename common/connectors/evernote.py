@@ -192,7 +192,12 @@ async def read_evernote_note(ctx: ToolContext, *, note_id: str) -> ToolResult:
     return _answer("note", found, "The note is empty.")
 
 
-@tool(progress="Saving a note…", risk="write", timeout_s=30)
+@tool(
+    progress="Saving a note…",
+    asks="Save this note in your Evernote?",
+    risk="write",
+    timeout_s=30,
+)
 async def create_evernote_note(ctx: ToolContext, *, title: str, content: str) -> ToolResult:
     """Make a new note in the user's Evernote.
 

@@ -256,7 +256,7 @@ async def list_github_notifications(ctx: ToolContext, *, limit: Limit = 10) -> T
     )
 
 
-@tool(progress="Opening the issue…", risk="external")
+@tool(progress="Opening the issue…", asks="Open this issue on GitHub as you?", risk="external")
 async def create_github_issue(
     ctx: ToolContext, *, repository: str, title: str, body: str = ""
 ) -> ToolResult:
@@ -281,7 +281,7 @@ async def create_github_issue(
     )
 
 
-@tool(progress="Commenting on GitHub…", risk="external")
+@tool(progress="Commenting on GitHub…", asks="Post this comment on GitHub as you?", risk="external")
 async def comment_on_github_issue(
     ctx: ToolContext, *, repository: str, number: Annotated[int, Meta(ge=1)], message: str
 ) -> ToolResult:

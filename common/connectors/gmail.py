@@ -414,7 +414,11 @@ def _done(
     )
 
 
-@tool(progress="Writing a draft…", risk="write")
+@tool(
+    progress="Writing a draft…",
+    asks="Save this draft in your Gmail without sending it?",
+    risk="write",
+)
 async def create_google_email_draft(
     ctx: ToolContext,
     *,
@@ -436,7 +440,12 @@ async def create_google_email_draft(
     return _done("email_draft", record(made.get("message")), message, "Draft saved")
 
 
-@tool(progress="Sending your email…", risk="external", timeout_s=30)
+@tool(
+    progress="Sending your email…",
+    asks="Send this email from your Gmail?",
+    risk="external",
+    timeout_s=30,
+)
 async def send_google_email(
     ctx: ToolContext,
     *,
@@ -457,7 +466,7 @@ async def send_google_email(
     return _done("email_sent", await _send(ctx, message), message, "Email sent")
 
 
-@tool(progress="Replying…", risk="external", timeout_s=30)
+@tool(progress="Replying…", asks="Send this reply from your Gmail?", risk="external", timeout_s=30)
 async def reply_to_google_email(
     ctx: ToolContext, *, message_id: str, body: str, reply_all: bool = False
 ) -> ToolResult:
@@ -514,7 +523,7 @@ Change: TypeAlias = Literal[
 ]
 
 
-@tool(progress="Tidying your inbox…", risk="write")
+@tool(progress="Tidying your inbox…", asks="Change these emails in your Gmail?", risk="write")
 async def label_google_email(
     ctx: ToolContext,
     *,

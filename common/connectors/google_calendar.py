@@ -382,7 +382,12 @@ async def find_google_calendar_free_time(
     )
 
 
-@tool(progress="Adding it to your calendar…", risk="write", reaches=("attendee_emails",))
+@tool(
+    progress="Adding it to your calendar…",
+    asks="Add this event to your Google Calendar?",
+    risk="write",
+    reaches=("attendee_emails",),
+)
 async def create_google_calendar_event(
     ctx: ToolContext,
     *,
@@ -454,7 +459,11 @@ async def _existing(ctx: ToolContext, event_id: str) -> tuple[str, dict[str, Any
     return url, row
 
 
-@tool(progress="Changing the event…", risk="write")
+@tool(
+    progress="Changing the event…",
+    asks="Change this event in your Google Calendar, and tell any guests?",
+    risk="write",
+)
 async def update_google_calendar_event(
     ctx: ToolContext,
     *,
@@ -494,7 +503,11 @@ async def update_google_calendar_event(
     return _one("calendar_event_updated", _event(ctx, {**row, **change, **made}), "Changed")
 
 
-@tool(progress="Removing the event…", risk="write")
+@tool(
+    progress="Removing the event…",
+    asks="Delete this event from your Google Calendar, and tell any guests?",
+    risk="write",
+)
 async def delete_google_calendar_event(ctx: ToolContext, *, event_id: str) -> ToolResult:
     """Remove an event from the user's Google Calendar. Guests are told by mail.
 

@@ -280,7 +280,12 @@ async def read_google_doc(
     )
 
 
-@tool(progress="Saving the document…", risk="write", timeout_s=20)
+@tool(
+    progress="Saving the document…",
+    asks="Save this as a new Google Doc in your Drive?",
+    risk="write",
+    timeout_s=20,
+)
 async def save_google_doc(ctx: ToolContext, *, title: str, content: str) -> ToolResult:
     """Save a new Google Doc in the user's Drive.
 
@@ -317,7 +322,7 @@ async def save_google_doc(ctx: ToolContext, *, title: str, content: str) -> Tool
     )
 
 
-@tool(progress="Adding to the document…", risk="write")
+@tool(progress="Adding to the document…", asks="Add this text to your Google Doc?", risk="write")
 async def append_to_google_doc(ctx: ToolContext, *, file_id: str, content: str) -> ToolResult:
     """Add text at the end of one of the user's Google Docs.
 
@@ -377,7 +382,11 @@ async def read_google_sheet(ctx: ToolContext, *, file_id: str, cells: str = "A1:
     )
 
 
-@tool(progress="Adding to the spreadsheet…", risk="write")
+@tool(
+    progress="Adding to the spreadsheet…",
+    asks="Add these rows to your Google Sheet?",
+    risk="write",
+)
 async def append_google_sheet_rows(
     ctx: ToolContext,
     *,

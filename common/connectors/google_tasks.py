@@ -200,7 +200,7 @@ async def list_google_tasks(
     )
 
 
-@tool(progress="Adding the task…", risk="write")
+@tool(progress="Adding the task…", asks="Add this task to your Google Tasks?", risk="write")
 async def create_google_task(
     ctx: ToolContext,
     *,
@@ -226,7 +226,7 @@ async def create_google_task(
     return _one("task_created", _task(task | made, list_id), "Added")
 
 
-@tool(progress="Ticking it off…", risk="write")
+@tool(progress="Ticking it off…", asks="Mark this task in your Google Tasks as done?", risk="write")
 async def complete_google_task(
     ctx: ToolContext, *, task_id: str, list_id: str = "@default"
 ) -> ToolResult:
@@ -241,7 +241,11 @@ async def complete_google_task(
     return _one("task_completed", _task(made, list_id), "Done")
 
 
-@tool(progress="Removing the task…", risk="write")
+@tool(
+    progress="Removing the task…",
+    asks="Delete this task from your Google Tasks for good?",
+    risk="write",
+)
 async def delete_google_task(
     ctx: ToolContext, *, task_id: str, list_id: str = "@default"
 ) -> ToolResult:

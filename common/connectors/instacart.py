@@ -136,7 +136,12 @@ def _page(body: dict[str, Any], title: str, items: list[Item], verb: str) -> Too
     )
 
 
-@tool(progress="Building your Instacart list…", risk="write", timeout_s=15)
+@tool(
+    progress="Building your Instacart list…",
+    asks="Make this list a page that anyone with its link can open?",
+    risk="write",
+    timeout_s=15,
+)
 async def create_shopping_list_at_instacart(
     ctx: ToolContext, *, title: str, items: list[Item]
 ) -> ToolResult:
@@ -157,7 +162,12 @@ async def create_shopping_list_at_instacart(
     return _page(body, title, items, "Shop on Instacart")
 
 
-@tool(progress="Preparing the recipe on Instacart…", risk="write", timeout_s=15)
+@tool(
+    progress="Preparing the recipe on Instacart…",
+    asks="Make this recipe a page that anyone with its link can open?",
+    risk="write",
+    timeout_s=15,
+)
 async def create_recipe_page_at_instacart(
     ctx: ToolContext,
     *,

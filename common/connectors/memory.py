@@ -42,7 +42,7 @@ CONNECTOR = Connector(
 )
 
 
-@tool(progress="Remembering that…", risk="write")
+@tool(progress="Remembering that…", asks="Remember this in all your chats?", risk="write")
 async def remember(ctx: ToolContext, *, text: str) -> ToolResult:
     """Keep a lasting fact or preference that the user asks you to remember, for all later chats.
 
@@ -57,7 +57,7 @@ async def remember(ctx: ToolContext, *, text: str) -> ToolResult:
     )
 
 
-@tool(progress="Forgetting that…", risk="write")
+@tool(progress="Forgetting that…", asks="Forget this about you?", risk="write")
 async def forget(ctx: ToolContext, *, what: str) -> ToolResult:
     """Forget one thing that was remembered; where several fit, nothing is forgotten and all listed.
 

@@ -200,7 +200,7 @@ async def read_notion_page(ctx: ToolContext, *, page_id: str) -> ToolResult:
     )
 
 
-@tool(progress="Writing the page…", risk="write")
+@tool(progress="Writing the page…", asks="Add this page to your Notion?", risk="write")
 async def create_notion_page(
     ctx: ToolContext, *, parent_page_id: str, title: str, content: str
 ) -> ToolResult:
@@ -233,7 +233,11 @@ async def create_notion_page(
     )
 
 
-@tool(progress="Adding to the page…", risk="write")
+@tool(
+    progress="Adding to the page…",
+    asks="Add this text to the page in your Notion?",
+    risk="write",
+)
 async def append_to_notion_page(ctx: ToolContext, *, page_id: str, content: str) -> ToolResult:
     """Add text at the end of a page in the user's Notion.
 

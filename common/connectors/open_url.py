@@ -65,7 +65,7 @@ def _opened(url: str, kind: Literal["open_window", "open_tab"], place: str) -> T
     )
 
 
-@tool(progress="Opening a window…", voice=False)
+@tool(progress="Opening a window…", asks="Open this address in a new window?", voice=False)
 async def open_external_url_in_window(ctx: ToolContext, *, url: str) -> ToolResult:
     """Open a web address in a new window of the user's browser, when the user asks for that.
 
@@ -75,7 +75,7 @@ async def open_external_url_in_window(ctx: ToolContext, *, url: str) -> ToolResu
     return _opened(url, "open_window", "window")
 
 
-@tool(progress="Opening a tab…", voice=False)
+@tool(progress="Opening a tab…", asks="Open this address in a new tab?", voice=False)
 async def open_external_url_in_tab(ctx: ToolContext, *, url: str) -> ToolResult:
     """Open a web address in a new tab of the user's browser, when the user asks for that.
 

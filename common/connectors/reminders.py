@@ -59,7 +59,7 @@ _EVERY = {"never": "once", "daily": "day", "weekly": "week", "monthly": "month",
 _WEEKDAYS = {"weekdays": (0, 1, 2, 3, 4), "weekends": (5, 6)}
 
 
-@tool(progress="Setting a reminder…", risk="write")
+@tool(progress="Setting a reminder…", asks="Set this reminder?", risk="write")
 async def create_reminder(
     ctx: ToolContext,
     *,
@@ -82,7 +82,7 @@ async def create_reminder(
     return _result("scheduled", made, f"I will remind you {made['when']}: {made['text']}")
 
 
-@tool(progress="Setting up a briefing…", risk="write")
+@tool(progress="Setting up a briefing…", asks="Set up this daily briefing?", risk="write")
 async def create_daily_briefing(
     ctx: ToolContext,
     *,
@@ -107,7 +107,7 @@ async def create_daily_briefing(
     return _result("scheduled", made, f"I will answer this {made['when']}: {made['text']}")
 
 
-@tool(progress="Watching the price…", risk="write", timeout_s=30)
+@tool(progress="Watching the price…", asks="Watch this price for you?", risk="write", timeout_s=30)
 async def watch_price(
     ctx: ToolContext, *, symbol: str, price: float, by_text_message: bool = False
 ) -> ToolResult:
@@ -125,7 +125,12 @@ async def watch_price(
     return _result("scheduled", made, told)
 
 
-@tool(progress="Watching the parcel…", risk="write", timeout_s=30)
+@tool(
+    progress="Watching the parcel…",
+    asks="Watch this parcel for you?",
+    risk="write",
+    timeout_s=30,
+)
 async def watch_package(
     ctx: ToolContext, *, tracking_code: str, by_text_message: bool = False
 ) -> ToolResult:
@@ -143,7 +148,7 @@ async def watch_package(
     return _result("scheduled", made, f"I will tell you when it is delivered. {made['now']}")
 
 
-@tool(progress="Setting up a watch…", risk="write", timeout_s=45)
+@tool(progress="Setting up a watch…", asks="Watch this value for you?", risk="write", timeout_s=45)
 async def watch_value(
     ctx: ToolContext,
     *,
@@ -188,7 +193,7 @@ async def list_scheduled(ctx: ToolContext) -> ToolResult:
     )
 
 
-@tool(progress="Changing what is scheduled…", risk="write")
+@tool(progress="Changing what is scheduled…", asks="Make this change to your plans?", risk="write")
 async def change_scheduled(ctx: ToolContext, *, action: Action, which: str) -> ToolResult:
     """Pause, resume or delete a reminder, briefing or watch.
 

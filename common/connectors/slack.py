@@ -341,7 +341,7 @@ async def find_slack_user(ctx: ToolContext, *, name: str) -> ToolResult:
     )
 
 
-@tool(progress="Posting to Slack…", risk="external")
+@tool(progress="Posting to Slack…", asks="Post this message in Slack as you?", risk="external")
 async def send_slack_message(
     ctx: ToolContext, *, channel_id: str, message: str, thread_ts: str | None = None
 ) -> ToolResult:

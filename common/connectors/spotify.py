@@ -196,7 +196,7 @@ async def get_spotify_playback(ctx: ToolContext) -> ToolResult:
     )
 
 
-@tool(progress="Starting the music…", risk="write")
+@tool(progress="Starting the music…", asks="Start the music on your Spotify?", risk="write")
 async def play_on_spotify(ctx: ToolContext, *, uri: str | None = None) -> ToolResult:
     """Play something on the user's Spotify, or go on with what was paused.
 
@@ -214,14 +214,14 @@ async def play_on_spotify(ctx: ToolContext, *, uri: str | None = None) -> ToolRe
     return _done("playback_started", "Spotify is playing.")
 
 
-@tool(progress="Pausing the music…", risk="write")
+@tool(progress="Pausing the music…", asks="Pause your Spotify?", risk="write")
 async def pause_spotify(ctx: ToolContext) -> ToolResult:
     """Pause the user's Spotify."""
     await _call(ctx, "PUT", "/me/player/pause")
     return _done("playback_paused", "Spotify is paused.")
 
 
-@tool(progress="Skipping…", risk="write")
+@tool(progress="Skipping…", asks="Skip on your Spotify?", risk="write")
 async def skip_on_spotify(
     ctx: ToolContext, *, direction: Literal["next", "previous"] = "next"
 ) -> ToolResult:

@@ -183,7 +183,7 @@ def _change(
     return {name: value for name, value in given.items() if value is not None}
 
 
-@tool(progress="Adding the task…", risk="write")
+@tool(progress="Adding the task…", asks="Add this task to your Todoist?", risk="write")
 async def create_todoist_task(
     ctx: ToolContext,
     *,
@@ -207,7 +207,7 @@ async def create_todoist_task(
     return _one("task_created", _task(ctx, task | made), "Added")
 
 
-@tool(progress="Changing the task…", risk="write")
+@tool(progress="Changing the task…", asks="Change this task in your Todoist?", risk="write")
 async def update_todoist_task(
     ctx: ToolContext,
     *,
@@ -233,7 +233,7 @@ async def update_todoist_task(
     return _one("task_updated", _task(ctx, {"id": task_id.strip()} | change | made), "Changed")
 
 
-@tool(progress="Ticking it off…", risk="write")
+@tool(progress="Ticking it off…", asks="Mark this task in your Todoist as done?", risk="write")
 async def complete_todoist_task(ctx: ToolContext, *, task_id: str) -> ToolResult:
     """Mark a task of the user's Todoist as done; a repeating one moves to its next day.
 
@@ -246,7 +246,11 @@ async def complete_todoist_task(ctx: ToolContext, *, task_id: str) -> ToolResult
     return _one("task_completed", task | {"id": key}, "Done")
 
 
-@tool(progress="Removing the task…", risk="write")
+@tool(
+    progress="Removing the task…",
+    asks="Delete this task from your Todoist for good?",
+    risk="write",
+)
 async def delete_todoist_task(ctx: ToolContext, *, task_id: str) -> ToolResult:
     """Remove a task from the user's Todoist for good.
 

@@ -147,7 +147,7 @@ def _number(value: str) -> str:
     return bare
 
 
-@tool(progress="Sending a text…", risk="external")
+@tool(progress="Sending a text…", asks="Send this text message?", risk="external")
 async def send_sms(ctx: ToolContext, *, phone_number: str, message: str) -> ToolResult:
     """Send a text message (SMS) to a phone number.
 
@@ -168,7 +168,7 @@ async def send_sms(ctx: ToolContext, *, phone_number: str, message: str) -> Tool
     )
 
 
-@tool(progress="Calling…", risk="external")
+@tool(progress="Calling…", asks="Call this number and say the message?", risk="external")
 async def place_phone_call(ctx: ToolContext, *, phone_number: str, message: str) -> ToolResult:
     """Call a phone number and say a message, twice, in an automatic voice. No conversation.
 

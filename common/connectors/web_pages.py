@@ -72,7 +72,7 @@ class Page:
     published: str = ""
 
 
-@tool(progress="Reading the page…", slow=True, timeout_s=60)
+@tool(progress="Reading the page…", asks="Read this web page?", slow=True, timeout_s=60)
 async def fetch_website(ctx: ToolContext, *, url: str, part: Part = 1) -> ToolResult:
     """Read the text of a web page. Long pages come in parts.
 

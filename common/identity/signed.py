@@ -36,10 +36,10 @@ def _jws() -> PyJWS:
     return jwt.PyJWS()
 
 
-def refused(kind: str, reason: str) -> NotAuthenticated:
+def refused(kind: str, reason: str, *, message: str = "Please sign in again.") -> NotAuthenticated:
     """Log which check failed, as a short code, and return the error that does not tell it."""
     _log.info("token refused", extra={"token_kind": kind, "reason": reason})
-    return NotAuthenticated("Please sign in again.")
+    return NotAuthenticated(message)
 
 
 def key_id(token: str, *, kind: str) -> str:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from common import documents
 from common.documents import Clock, now
-from common.errors import Conflict, InvalidInput
+from common.errors import Conflict, InvalidInput, NotAuthenticated
 from common.identity.signed import refused
 from common.identity.users import Identity
 from common.store import Create, Delete, Store, expires_in
@@ -29,6 +29,7 @@ Purpose: TypeAlias = Literal["chat", "voice", "link"]
 
 TTL_S: Final = 60
 _KIND = "ticket"
+_AGAIN = f"A ticket works once, within {TTL_S} seconds. Get a new one for every attempt."
 _LENGTH = 43  # 32 bytes in base64url
 _MAX_BODY = 4096
 _NONCE = bytes(12)  # each ticket is its own key and seals once
@@ -70,22 +71,26 @@ class Tickets:
         Raises NotAuthenticated when it is unknown, used, expired or for another purpose.
         """
         if len(ticket) != _LENGTH or not ticket.isascii():
-            raise refused(_KIND, "malformed")
+            raise _refused("malformed")
         found = await self._store.get(_path(ticket))
         if found is None:
-            raise refused(_KIND, "unknown")
+            raise _refused("unknown")
         if documents.require(found.data, "expires_at", dt.datetime) <= self._clock():
-            raise refused(_KIND, "expired")
+            raise _refused("expired")
         sealed = documents.require(found.data, "sealed", bytes)
         try:
             body = _cipher(ticket).decrypt(_NONCE, sealed, purpose.encode())
         except InvalidTag as err:
-            raise refused(_KIND, "purpose_or_altered") from err
+            raise _refused("purpose_or_altered") from err
         try:
             await self._store.commit(Delete(found.path, if_version=found.version))
         except Conflict as err:
-            raise refused(_KIND, "used") from err
+            raise _refused("used") from err
         return _from_json(body)
+
+
+def _refused(reason: str) -> NotAuthenticated:
+    return refused(_KIND, reason, message=_AGAIN)
 
 
 def _path(ticket: str) -> str:

@@ -61,7 +61,8 @@ _KINDS = {
         ("date", "date day since until after before departure check start end due when"),
         (
             "place",
-            "location city place near address origin destination station airport venue region",
+            "location city place near address origin destination station airport venue region "
+            "country",
         ),
         ("amount", "amount price value sum quantity total"),
         ("message", "body message text content note"),
@@ -181,6 +182,8 @@ def _kind(name: str, schema: Mapping[str, Any]) -> str:
         return "currency"
     if "airport" in words:
         return "place"  # "airport_code": people say where, or the code as they would a place
+    if name.lower() == "time":
+        return "time"  # of a clock, on whichever day; "start_time" and its like have a day
     if words & {"time", "datetime"} and schema["type"] == "string":
         return "moment"
     kinds = (kind for kind, marks in _KINDS.items() if words & marks)
@@ -259,6 +262,9 @@ def _chosen(p: Parameter, found: Sequence[Found], filled: Filled) -> Found | Non
             or (_pick(found, filled, "place") if p.required else None)
         )
     if p.kind == "count":
+        if "year" in words:
+            numbers = (f for f in found if isinstance(f.value, Decimal) and f.kind == "number")
+            return next((f for f in numbers if 1900 <= f.value < 2200), None)  # type: ignore[operator]  # a Decimal
         marks = {stem(word) for word in words}
         for f in found:
             if f.kind == "number" and f not in filled.used and stem(f.cue) in marks:
@@ -268,6 +274,8 @@ def _chosen(p: Parameter, found: Sequence[Found], filled: Filled) -> Found | Non
     if p.kind == "amount":
         loose = p.required or words & {"amount", "quantity"}
         return _pick(found, filled, "amount") or (_pick(found, filled, "number") if loose else None)
+    if p.kind == "time":
+        return _day(p, words, found) or _pick(found, filled, "time")
     if p.kind in ("date", "moment"):
         return _day(p, words, found)
     return _pick(found, filled, p.kind)
@@ -314,10 +322,12 @@ def _json(p: Parameter, chosen: Found, found: Sequence[Found]) -> Any:
     if isinstance(value, Days):
         late = set(p.name.lower().split("_")) & _LATE
         day = value.last if late else value.first
-        if p.kind == "moment":
+        if p.kind in ("moment", "time"):
             time = next((f.value for f in found if f.kind == "time"), None)
             return f"{day.isoformat()}T{time.isoformat('minutes')}" if time else None  # type: ignore[union-attr]  # a time
         return day.isoformat()
+    if isinstance(value, dt.time):
+        return value.isoformat("minutes")
     if isinstance(value, Decimal):
         whole = value == value.to_integral_value()
         return int(value) if whole or p.schema["type"] == "integer" else float(value)
@@ -377,7 +387,7 @@ def title(clause: str, found: Sequence[Found], knows: Callable[[str], bool]) -> 
         words = [w for w in WORD.findall(goal[1]) if w.lower() not in STOP]
         if words and all(knows(w.lower()) for w in words):
             text = text[: goal.start()]
-    if lead := _ABOUT_IT.search(text):
+    if (lead := _ABOUT_IT.search(text)) and not _beside(lead, text):
         head = [w for w in WORD.findall(text[: lead.start()]) if w.lower() not in STOP]
         if all(knows(w.lower()) for w in head) and text[lead.end() :].strip():
             text = text[lead.end() :]
@@ -385,6 +395,12 @@ def title(clause: str, found: Sequence[Found], knows: Callable[[str], bool]) -> 
         r"(?:\s+(?:with|at|on|in|for|by|to|and|the|my|a))+\W*\Z", "", text.strip(" ?!.,:;")
     )
     return "" if all(word.lower() in _THINGS for word in text.split()) else text
+
+
+def _beside(lead: re.Match[str], text: str) -> bool:
+    """Tell "lunch with Ann", which is what it is called, from "a list with eggs and milk"."""
+    things = all(word.lower() in _THINGS for word in WORD.findall(text[: lead.start()]))
+    return lead[0].lower().startswith("with") and (not things or text[lead.end()].isupper())
 
 
 _FRAME = re.compile(
@@ -410,7 +426,9 @@ def topic(clause: str, used: Sequence[Found], knows: Callable[[str], bool]) -> s
         if all(knows(word) for word in head):
             text = text[m.end() :]
             break
-    text = re.sub(r"\s+(?:near me|nearby|around here|close by)\b", "", text, flags=re.IGNORECASE)
+    text = re.sub(
+        r"\s+(?:near me|nearby|(?:right |around )?here|close by)\b", "", text, flags=re.IGNORECASE
+    )
     text = re.sub(r"\s+(?:please|for me|right now)\W*\Z|[\s?!.,]+\Z", "", text.strip(" ?!.,"))
     text = re.sub(r"\A(?:the|a|an|for|about)\s+", "", text, flags=re.IGNORECASE)
     return "" if all(word.lower() in STOP for word in WORD.findall(text)) else text
@@ -423,7 +441,9 @@ def leftover(clause: str, used: Sequence[Found], knows: Callable[[str], bool]) -
     return " ".join(w for w in kept if w and w.lower() not in STOP | _FILLER and not knows(w))
 
 
-_FILLER = frozenset(vocabulary("current latest right please check going new recent who where when"))
+_FILLER = frozenset(
+    vocabulary("current latest right here please check going new recent who where when")
+)
 
 
 def without(clause: str, used: Sequence[Found]) -> str:

@@ -56,9 +56,11 @@ class Found:
 
 _TIME = re.compile(
     r"\b(?:(?P<word>noon|midday|midnight)|(?P<h>[01]?\d|2[0-3])(?:(?::(?P<m>[0-5]\d))\s?"
-    r"(?P<half>[ap]\.?m\.?)?|\s?(?P<half2>[ap]\.?m\.?)))(?!\w)",
+    r"(?P<half>[ap]\.?m\.?)?|\s?(?P<half2>[ap]\.?m\.?)))(?!\w)"
+    r"|(?<=\bat )(?P<bare>[01]?\d|2[0-3])(?!\w|[.:,/]\d|\s+(?-i:[A-Z]))",
     re.IGNORECASE,
 )
+_EVENING = re.compile(r"\b(?:evening|tonight|night)s?\b", re.IGNORECASE)
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
 _AMOUNT = re.compile(
     rf"(?<![\w.])(?P<number>{_NUMBER})\s?(?P<scale>k|thousand|m|million|bn|billion)?"
@@ -95,6 +97,13 @@ _LOWER_PLACE = re.compile(
     r"(?=(?P<place>[a-zà-þ][\w.'’-]*(?: [a-zà-þ][\w'’-]*){0,2}"
     r"(?:,\s?[A-Za-z][\w'’-]*)?|\d{5})(?!\w))",
     re.IGNORECASE,
+)
+# A house number makes no number and no limit: "10 Downing Street, London".
+_ADDRESS = re.compile(
+    r"\b(?P<place>\d{1,5}[A-Za-z]?\s+(?:[A-ZÀ-Þ][\w.'’-]*\s+){1,4}(?:(?i:street|st|avenue|ave|road|"
+    r"rd|lane|ln|drive|dr|boulevard|blvd|square|sq|place|pl|court|ct|terrace|way|parkway|pkwy|"
+    r"highway|hwy|row|mews|crescent|close|gardens|plaza|broadway))\b\.?"
+    r"(?:,?\s+(?:[A-ZÀ-Þ][\w.'’-]*|\d{5}\b))*)"
 )
 _NOT_IN_PLACE = re.compile(
     r"\s*\b(?:and|or|to|from|for|on|at|in|by|with|near|next|this|right|now|today|please|that|is|are|"
@@ -176,10 +185,16 @@ def _dates(text: str, now: dt.datetime) -> Iterator[Found]:
 
 def _times(text: str, now: dt.datetime) -> Iterator[Found]:
     for m in _TIME.finditer(text):
-        hour = {"midnight": 0}.get((m["word"] or "").lower(), 12) if m["word"] else int(m["h"])
+        hour = (
+            {"midnight": 0}.get((m["word"] or "").lower(), 12)
+            if m["word"]
+            else int(m["h"] or m["bare"])
+        )
         half = (m["half"] or m["half2"] or "").lower()[:1]
         if half:
             hour = hour % 12 + (12 if half == "p" else 0)
+        elif not m["word"] and 5 <= hour < 12 and _EVENING.search(text):
+            hour += 12  # "every evening at 7"
         time = dt.time(hour, int(m["m"] or 0))
         yield Found("time", time, m.start(), m.end(), _before(text, m.start()))
 
@@ -242,6 +257,12 @@ def _places(text: str, now: dt.datetime) -> Iterator[Found]:
             yield Found("place", place, start, start + len(place), m["cue"].lower())
 
 
+def _addresses(text: str, now: dt.datetime) -> Iterator[Found]:
+    for m in _ADDRESS.finditer(text):
+        place = m["place"].rstrip(" .,'’")
+        yield Found("place", place, m.start(), m.start() + len(place), _before(text, m.start()))
+
+
 def _people(text: str, now: dt.datetime) -> Iterator[Found]:
     for m in _PERSON.finditer(text):
         yield Found("person", m["name"], m.start("name"), m.end("name"), m["cue"].lower())
@@ -252,6 +273,7 @@ _READERS: tuple[Callable[..., Iterator[Found]], ...] = (
     _simple("email", shapes.EMAIL),
     _simple("url", shapes.URL),
     _coordinates,
+    _addresses,
     _codes,
     _dates,
     _simple("phone", shapes.PHONE),

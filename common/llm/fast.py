@@ -391,30 +391,41 @@ async def _read(
     """Read the events up to the last one, telling `target` the text; return the response."""
     splitter = EventSplitter()
     done: list[msgspec.Raw] = []
-    ended = False
-    while not ended:
+    while True:
         chunk = await content.readany()
         heard()
-        ended = not chunk
-        for data in splitter.feed(chunk):
+        if last := _told(splitter.feed(chunk), done, target):
+            return _whole(last, done)
+        if not chunk:
+            raise broken_off()
+
+
+def _told(events: list[bytes], done: list[msgspec.Raw], target: Sink) -> _Event | None:
+    """Tell `target` the text of these events at once, keep what is done; return the last event."""
+    texts: list[str] = []
+    try:
+        for data in events:
             event = _decoded(data)
             kind = event.type
             if event.error:
                 raise reported(_code_in(event.error), "")
             if kind == "response.output_text.delta" or kind == "response.refusal.delta":
-                if piece := event.delta:
-                    if type(piece) is not str:
+                if text := event.delta:
+                    if type(text) is not str:
                         raise unusable()
-                    target.delta(piece)
+                    texts.append(text)
             elif kind == "response.output_item.done":
                 done.append(event.item)
             elif kind in _ENDS:
-                return _whole(event, done)
+                return event
             elif kind == "error":
                 raise reported(event.code, "")
             elif kind == "response.error":
                 raise unusable()
-    raise broken_off()
+    finally:
+        if texts:
+            target.delta(*texts)
+    return None
 
 
 def _decoded(data: bytes) -> _Event:

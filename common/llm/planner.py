@@ -12,11 +12,13 @@ import datetime as dt
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from common.llm import arguments
-from common.llm.arguments import Filled, ToolSpec
+from common.llm import arguments, recurring
+from common.llm.arguments import Filled, Parameter, ToolSpec
 from common.llm.extraction import Found, extract
+from common.llm.recurring import Again
 from common.llm.smalltalk import GREETING, PLANNER, REPLIES, beyond, small_talk
 from common.tools import Registry
 from common.tools.ranking import ranker_of
@@ -78,6 +80,17 @@ _SEPARATOR = re.compile(
 _JOINT = re.compile(r"\s*(?:,|and|, and|or|&)\s*\Z")
 
 
+_CANNOT_REPEAT = (
+    "I can't do that again and again by myself. I can remind you of something, or answer a "
+    "question for you, each day at a time you name."
+)
+
+
+def _takes(parameter: Parameter, often: str) -> bool:
+    """Tell whether `parameter` says how often, and can say this."""
+    return bool(often) and parameter.kind == "choice" and often in parameter.schema.get("enum", ())
+
+
 def _telling(clause: str) -> list[str]:
     """Return the words of a clause that say what it is about."""
     return [word for word in WORD.findall(clause) if word.lower() not in STOP | _LIGHT]
@@ -130,6 +143,12 @@ class Planner:
         self._ranker = ranker_of(registry)
         self._secret = secret
 
+    @cached_property
+    def _every(self) -> dict[str, ToolSpec]:
+        """Every tool of the registry, on first use: schemas cost time."""
+        tools = self._registry.tools.values()
+        return {t.name: ToolSpec(t.name, t.description, t.parameters.schema) for t in tools}
+
     def plan(self, texts: Sequence[str], *, now: dt.datetime, tools: Sequence[ToolSpec]) -> Plan:
         """Plan for the last of the user's `texts`, of which the earlier ones are the context.
 
@@ -166,7 +185,9 @@ class Planner:
         asked = ""
         for clause in self._clauses(text, session):
             choice = self._choose(clause, session)
-            if choice is None:
+            if choice is None and recurring.read(clause):
+                notes.append(_CANNOT_REPEAT)
+            elif choice is None:
                 notes.append(self._cannot(clause if calls else "", session))
             elif keys := self._lacking(choice):
                 name = self._registry.entries[self._slug(choice)].connector.name
@@ -197,6 +218,8 @@ class Planner:
     def _search(self, clause: str, session: _Session) -> _Choice | None:
         if beyond(clause):
             return None
+        if again := recurring.read(clause):
+            return self._recurring(again, session)
         if sought := self._sought(clause, session):
             return sought
         found = extract(clause, session.now)
@@ -236,6 +259,45 @@ class Planner:
             return answer
         nearly = not best.filled.used and answer.fit >= _ANSWERING * best.fit
         return answer if nearly and informs else best
+
+    def _recurring(self, again: Again, session: _Session) -> _Choice | None:
+        """Return the tool that does so often what is wanted; None where none does."""
+        able = {
+            spec.name: how
+            for spec in session.tools.values()
+            if any(p.kind == "time" for p in arguments.parameters(spec))
+            for how in arguments.parameters(spec)
+            if _takes(how, again.often)
+        }
+        # "Every evening at 7" is not at seven in the morning, so the time is read with these words.
+        heard = extract(f"{again.rest}, {again.said}", session.now)
+        found = [f for f in heard if f.end <= len(again.rest)]
+        once = arguments.without(again.rest, [f for f in found if f.kind == "time"])
+        prompt = recurring.prompt(once)
+        # It is asked when its time has come, of every service rather than of those within reach.
+        asked = self._choose(prompt, _Session(self._every, session.now))
+        keepers = {self._registry.tool(name).connector for name in able}
+        others = session.tools.keys() - able.keys()
+        if asked and asked.spec.name in others and self._slug(asked) in keepers:
+            return asked  # "pause my daily briefing at 8"
+        informs = asked is not None and self._reads(asked)
+        if asked and informs and (self._lacking(asked) or asked.filled.missing):
+            return asked  # what fails now would fail each time
+        ranked = self._ranker.rank_tools(once, among=able.keys())
+        fitting = [
+            (name, score)
+            for name, score in ranked
+            if informs == ("prompt" in session.tools[name].schema["properties"])
+            and (informs or score >= FLOOR)
+        ]
+        if not fitting:
+            return None
+        name, score = fitting[0]
+        filled = self._filled(session.tools[name], again.rest, found, session.now.date())
+        said = {able[name].name: again.often} | ({"prompt": prompt} if informs else {})
+        filled.arguments |= said
+        filled.missing = [p for p in filled.missing if p.name not in said]
+        return _Choice(session.tools[name], filled, max(score, CLAUSE_FLOOR), score)
 
     def _sought(self, clause: str, session: _Session) -> _Choice | None:
         """Return the search of the user's own things that the clause says in so many words."""
@@ -386,8 +448,11 @@ class Planner:
         ]
         made: list[str] = []
         start = 0
+        again = recurring.read(text)
         for m in _SEPARATOR.finditer(text):
             left, right = text[start : m.start()], text[m.end() :]
+            if again and (again.leads or not _LED.match(right)):
+                continue  # "every morning at 7, tell me the weather and the news" is one wish
             if any(f.start < m.end() and m.start() < f.end for f in covered):
                 continue
             if self._stands(left, right, session):
@@ -438,7 +503,7 @@ class Planner:
         whole, asked = "", ""
         for i, text in enumerate(texts):
             if whole and asked and self._is_answer(text, session):
-                cue = {"place": "in", "topic": "for", "amount": "", "url": ""}.get(asked, "")
+                cue = {"place": "in", "topic": "for", "time": "at"}.get(asked, "")
                 led = re.match(r"\W*(?:in|for|at|near|to|from|on)\b", text, re.IGNORECASE)
                 whole = f"{whole.rstrip(' ?.!')} {'' if led else cue} {text}".replace("  ", " ")
             elif whole and (merged := self._merged(whole, text, session)):
@@ -513,6 +578,10 @@ class Planner:
         slugs = {t.connector for name in session.tools if (t := self._registry.tools.get(name))}
         kinds: dict[str, str] = {}
         for slug, entry in self._registry.entries.items():
-            if slug in slugs and entry.connector.examples:
+            if (
+                slug in slugs
+                and entry.connector.examples
+                and not (self._secret and entry.missing(self._secret))
+            ):
                 kinds.setdefault(entry.connector.capability or slug, entry.connector.examples[0])
         return " · ".join(f"“{example}”" for example in list(kinds.values())[:3])

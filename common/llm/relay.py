@@ -23,8 +23,8 @@ from common.llm.failures import incomplete, reported, translated
 class Sink(Protocol):
     """Who hears a run's model output as it comes."""
 
-    def delta(self, text: str) -> None:
-        """A piece of the answer's text."""
+    def delta(self, *texts: str) -> None:
+        """Pieces of the answer's text that came together."""
 
     def answered(self, response: ModelResponse) -> None:
         """A model call ended with these output items and this usage."""

@@ -166,14 +166,16 @@ class Keeper:
         name, path = provider.name, provider.login_path(scopes)
         where = f"{self._home}{path}"
         if dead:
-            message = f"Your {name} account no longer lets us in. Connect it again at {where}"
-            return AccountExpired(message, provider=provider, path=path)
-        message = (
-            f"Your {name} account is connected without permission for this. Allow it at {where}"
-            if linked
-            else f"No {name} account is connected. Connect one at {where}"
-        )
-        return AccountNeeded(message, provider=provider, path=path)
+            why, then = f"Your {name} account no longer lets us in.", "connect it again"
+        elif linked:
+            why, then = f"Your {name} account is connected without permission for this.", "allow it"
+        else:
+            why, then = f"No {name} account is connected.", "connect one"
+        kind = AccountExpired if dead else AccountNeeded
+        return kind(
+            f"{why} {then.capitalize()} at {where}", provider=provider, path=path,
+            beside=f"{why} Use the button to {then}, then ask again.",
+        )  # fmt: skip
 
     async def _refresh(
         self, uid: str, provider: Provider, account_id: str, *, refused: str = ""

@@ -64,6 +64,17 @@ class Connector:
         """The provider whose linked account the tools need, "" for none."""
         return self.provider if self.auth == "oauth" else "google" if self.auth == "google" else ""
 
+    @property
+    def client(self) -> tuple[str, ...]:
+        """The settings with what the operator registered with `account`'s provider, to link any.
+
+        None where there is no account, or where `secrets` themselves say what linking takes.
+        """
+        if not self.account or self.secrets:
+            return ()
+        name = self.account.upper()
+        return f"{name}_CLIENT_ID", f"{name}_CLIENT_SECRET"
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -104,6 +115,7 @@ class Tool:
     handler: Handler
     connector: str = ""
     reaches: tuple[str, ...] = ()
+    asks: str = ""
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -120,6 +132,7 @@ def tool(
     timeout_s: float = 10.0,
     voice: bool = True,
     reaches: tuple[str, ...] = (),
+    asks: str = "",
 ) -> Callable[[Handler], Tool]:
     """Declare an async function `(ctx: ToolContext, *, …) -> ToolResult` as a tool.
 
@@ -127,7 +140,8 @@ def tool(
     is the line a user sees meanwhile (at most 60 characters, ending in "…"). Anything but
     `risk="read"` waits for the user's approval. `slow` tools run in the worker. `cache_s` lets
     identical requests to the vendor share an answer. `timeout_s` bounds one run. `reaches` names
-    the arguments of a write that make it a message to others as well.
+    the arguments of a write that make it a message to others as well. `asks` is the question that
+    a person is asked before it is made, in plain words that say what will happen.
     """
 
     def declare(handler: Handler) -> Tool:
@@ -144,6 +158,7 @@ def tool(
             handler=handler,
             connector=handler.__module__.rpartition(".")[2],
             reaches=reaches,
+            asks=asks,
         )
 
     return declare

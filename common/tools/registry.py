@@ -22,8 +22,9 @@ class Entry:
     tools: tuple[Tool, ...]
 
     def missing(self, secret: Callable[[str], str | None]) -> list[str]:
-        """Return the names of the keys it needs and does not have."""
-        return [name for name in self.connector.secrets if not secret(name)]
+        """Return the settings it needs and does not have: keys, and a client to link accounts."""
+        needed = (*self.connector.secrets, *self.connector.client)
+        return [name for name in needed if not secret(name)]
 
     def policy(self, secret: Callable[[str], str | None]) -> Policy:
         """Return how its calls leave the process."""

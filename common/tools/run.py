@@ -137,6 +137,35 @@ class ToolRunner:
         able = [t for t in every if not self.registry.entry_of(t).missing(self._secret)]
         return able or every[:1]
 
+    async def hindrance(self, name: str, asker: Asker) -> Outcome | None:
+        """Return why a tool cannot run for `asker`: no key, no account; None where it can.
+
+        For those who would ask a person first: nobody should say yes to what must fail. An account
+        that may do any of what its connector does is enough; the tool itself asks for all it needs.
+        """
+        tool = self.providers(name)[0]
+        entry = self.registry.entry_of(tool)
+        if missing := entry.missing(self._secret):
+            told = f"{entry.connector.name} is not set up. Set {' and '.join(missing)}."
+            return Outcome(tool, 0, error=NotAllowed(told), service=entry.connector.name)
+        if entry.connector.personal and not self._is_owner(asker.uid):
+            return Outcome(tool, 0, error=NotAllowed(_PERSONAL), service=entry.connector.name)
+        provider, scopes = entry.connector.account, entry.connector.scopes
+        if not provider or self._accounts_for is None:
+            return None
+        accounts = self._accounts_for(asker.uid)
+        error: OdaiError | None = None
+        for wanted in (scopes, *((scope,) for scope in scopes)):
+            try:
+                await accounts.token(provider, wanted)
+            except (NotAllowed, ReauthRequired) as err:
+                error = error or err
+            except OdaiError:  # a moment's trouble: the call itself tells of it, if it lasts
+                return None
+            else:
+                return None
+        return Outcome(tool, 0, error=error, service=entry.connector.name)
+
     async def run(
         self, name: str, arguments: str | Mapping[str, Any], asker: Asker, *, key: str
     ) -> Outcome:

@@ -31,7 +31,6 @@ from common.identity import Identity, Tickets
 from common.identity.members import TERMS, Member, Members
 from common.identity.texts import NEEDED as TEXTS_NEED
 from common.log import get_logger
-from common.oauth.providers import PROVIDERS
 from common.store import Create, Delete, Put, Query, Store, Write
 from common.web.audited import audited
 from common.web.belongings import Belongings, zipped
@@ -241,7 +240,7 @@ def _integrations(user: Identity, services: AccountServices) -> Response:
     for entry in services.registry.entries.values():
         described = _described(entry)
         shown.append({
-            "slug": entry.slug, **described, "on": _is_on(entry, services.settings),
+            "slug": entry.slug, **described, "on": not entry.missing(services.settings.secret),
             "linked": linked.get(described["provider"], []),
         })  # fmt: skip
     return jsonify(integrations=shown)
@@ -253,13 +252,6 @@ def _connections(user: Identity, services: AccountServices) -> Response:
     run = services.loop.run
     accounts, banks = run(services.linked.of(user.uid)), run(services.banks.listed(user.uid))
     return jsonify(services=connections(services.registry, services.settings, accounts, banks))
-
-
-def _is_on(entry: Entry, settings: Settings) -> bool:
-    """Whether this server has what the service needs: its keys and, to be linked, a client."""
-    provider = PROVIDERS.get(entry.connector.account)
-    client = provider is None or settings.secret(f"{provider.keys}_CLIENT_ID")
-    return bool(client) and not entry.missing(settings.secret)
 
 
 def _update_integrations(services: AccountServices) -> Response:

@@ -22,6 +22,12 @@ log = get_logger(__name__)
 
 MAX_BODY_BYTES = 1_048_576
 
+# What is refused before a page is asked, beside the codes of `common.errors`.
+HTTP_CODES = {
+    400: "bad_request", 404: "not_found", 405: "method_not_allowed",
+    413: "request_entity_too_large", 500: "internal",
+}  # fmt: skip
+
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -124,7 +130,7 @@ def answer_http(error: HTTPException) -> Response:
     response = jsonify(
         {
             "error": {
-                "code": (error.name or "error").lower().replace(" ", "_"),
+                "code": HTTP_CODES.get(error.code or 500, InvalidInput.code),
                 "message": error.description or "",
                 "retryable": False,
             }

@@ -12,6 +12,8 @@ from common.assistant.memories import Memories
 from common.assistant.schedules import Schedules
 from common.assistant.usage import Usage
 from common.documents import Clock
+from common.oauth import LinkedAccounts
+from common.tools import Registry
 from common.web.endpoint import EndpointServices
 
 
@@ -33,7 +35,13 @@ class OwnServices(EndpointServices, Protocol):
     def history(self) -> History: ...
 
     @property
+    def linked(self) -> LinkedAccounts: ...
+
+    @property
     def memories(self) -> Memories: ...
+
+    @property
+    def registry(self) -> Registry: ...
 
     @property
     def schedules(self) -> Schedules: ...

@@ -15,7 +15,7 @@ from msgspec import Meta
 from common.assistant.memories import LONGEST as MEMORY
 from common.assistant.schedules import LONGEST as SCHEDULE
 from common.assistant.usage import LONGEST_DAYS
-from common.documents import CHAT_ID
+from common.documents import CHAT_ID, TURN_ID
 
 # What a text field must hold: something that is not blank.
 _TEXT = r"\S"
@@ -200,7 +200,7 @@ class Turns(msgspec.Struct):
     """Which turns of a chat."""
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
-    before: str | None = None
+    before: Annotated[str, Meta(pattern=f"^({TURN_ID.pattern[:-2]})?$")] = ""
 
 
 class Latest(msgspec.Struct):
@@ -409,6 +409,10 @@ class Act(Answer):
     status: str
     ended_at: Moment | None
     details: str
+    title: str
+    connector: str
+    connector_name: str
+    arguments: dict[str, Any] | None
 
 
 class Acts(Answer):
@@ -453,6 +457,7 @@ class UsageShown(Answer):
     days: list[Day]
     cost_usd: Money
     limits: Caps
+    connector_names: dict[str, str]
 
 
 class MemoryShown(Answer):

@@ -16,14 +16,18 @@ from common.web.own import OwnServices
 
 
 def answer(request: Request, services: OwnServices, user: Identity) -> Response:
-    """Return `{timezone, today, days, cost_usd, limits}`; money is text, in US dollars."""
+    """Return `{timezone, today, days, cost_usd, limits, …}`; money is text, in US dollars.
+
+    `connector_names` tells for people what the slugs in the days' `tool_calls` are called.
+    """
     run, usage = services.loop.run, services.usage
     named = request.args.get("timezone", "")
     zone = time_zone(named).key if named else run(usage.zone(user.uid))
     count = count_field(request.args, "days", default=30, most=LONGEST_DAYS)
     today = usage.today(zone)
     days = run(usage.days(user.uid, today - dt.timedelta(count - 1), today))
-    caps = services.budgets.caps
+    caps, entries = services.budgets.caps, services.registry.entries
+    called = sorted({slug for day in days for slug in day.tools if slug in entries})
     return jsonify(
         timezone=zone,
         today=today.isoformat(),
@@ -33,6 +37,7 @@ def answer(request: Request, services: OwnServices, user: Identity) -> Response:
             "soft_usd": str(dollars(caps.soft)) if caps.soft else None,
             "hard_usd": str(dollars(caps.hard)) if caps.hard else None,
         },
+        connector_names={slug: entries[slug].connector.name for slug in called},
     )
 
 

@@ -15,7 +15,6 @@ from common.assistant.jobs import FOLLOW_UP_PATH
 from common.assistant.protocol import SUBPROTOCOL, check_chat_id
 from common.errors import InvalidInput, NotFound
 from common.identity import Identity
-from common.oauth.providers import PROVIDERS
 from common.web import endpoint
 from common.web.call_pages import BROWSER_KEYS
 from common.web.edge import count_field, install, json_body, text_field
@@ -124,7 +123,7 @@ def _pages(app: Flask, services: Services, sockets: ChatSockets) -> None:
                     # An account is linked by each user, after signing in.
                     "on": not entry.missing(settings.secret) and not _account(entry),
                     "account": _account(entry),
-                    "missing": _missing(entry, settings),
+                    "missing": entry.missing(settings.secret),
                     "examples": entry.connector.examples,
                 }
                 for entry in services.registry.entries.values()
@@ -264,13 +263,6 @@ def _firebase(settings: Settings) -> dict[str, str] | None:
         for host in ("identitytoolkit.googleapis.com", "securetoken.googleapis.com")
     )
     return {"api_key": settings.firebase_api_key, "identity": identity, "tokens": tokens}
-
-
-def _missing(entry: Entry, settings: Settings) -> list[str]:
-    """Return the settings a service lacks here, those for linking its users' accounts as well."""
-    provider = PROVIDERS.get(entry.connector.account)
-    linking = provider.settings if provider else ()
-    return entry.missing(settings.secret) + [n for n in linking if not settings.secret(n)]
 
 
 def _account(entry: Entry) -> str:

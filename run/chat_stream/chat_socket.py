@@ -89,7 +89,13 @@ class ChatSockets:
             self._by_user[session.uid] -= 1
             if not self._by_user[session.uid]:
                 del self._by_user[session.uid]
-                self._prompts.pop(session.uid, None)
+                # Not at once: who comes again within the minute has sent what they have sent.
+                loop = asyncio.get_running_loop()
+                loop.call_later(60.0, self._forget_prompts, session.uid)
+
+    def _forget_prompts(self, uid: str) -> None:
+        if uid not in self._by_user:
+            self._prompts.pop(uid, None)
 
     def count_prompt(self, uid: str) -> None:
         """RateLimited where the user has sent too many prompts within a minute."""
@@ -130,7 +136,7 @@ class ChatSession:
         self._idle_seconds = services.settings.idle_seconds
         self._chat_id = chat_id
         self._cursor = cursor
-        self._frames: asyncio.Queue[Frame] = asyncio.Queue(_MAX_WAITING)
+        self._frames: asyncio.Queue[Frame | ErrorEvent] = asyncio.Queue(_MAX_WAITING)
         self._connection: SocketConnection | None = None
         self._room: Room | None = None
         self._work: asyncio.Task[None] | None = None
@@ -153,18 +159,21 @@ class ChatSession:
         """Read a frame; what cannot be read is answered and the socket stays open."""
         self._active = time.monotonic()
         try:
-            frame = protocol.parse_frame(data)
+            self._wait(protocol.parse_frame(data))
         except InvalidInput as err:
-            self._say_error(err)
-            return
+            self._wait(_refusal(err, protocol.prompt_id_of(data)))
+
+    def binary(self, data: bytes) -> None:
+        """Refuse binary messages; the socket stays open."""
+        err = InvalidInput("Send text frames: this socket reads no binary ones.")
+        self._wait(_refusal(err))
+
+    def _wait(self, frame: Frame | ErrorEvent) -> None:
+        """Put what was read in line: all of it is answered after `hello`, in its order."""
         if self._frames.full():
             self.drop(_POLICY, "Too many frames at once.")
             return
         self._frames.put_nowait(frame)
-
-    def binary(self, data: bytes) -> None:
-        """Refuse binary messages; the socket stays open."""
-        self._say_error(InvalidInput("Send text frames: this socket reads no binary ones."))
 
     def writable(self) -> None:
         """Catch up."""
@@ -213,23 +222,33 @@ class ChatSession:
         except OdaiError as err:
             self.drop(_TRY_LATER if err.retryable else _POLICY, str(err))
             return
+        except Exception:
+            self._fail()
+            return
         self._room = room
         try:
             await self._turns.attach(room, self, self._cursor)
             while True:
                 frame = await self._frames.get()
+                if isinstance(frame, ErrorEvent):
+                    room.say(frame, to=self)
+                    continue
                 try:
                     new_trace()  # each frame begins one: a socket lives too long to be one
                     with operation("frame", type(frame).__name__):
                         await self._act(room, frame)
                 except OdaiError as err:
-                    self._say_error(err)
+                    prompt_id = frame.id if isinstance(frame, protocol.Prompt) else ""
+                    room.say(_refusal(err, prompt_id), to=self)
         except Exception:
-            # An open socket that hears nothing is worse than one that is opened anew.
-            log.exception("socket failed")
-            self.drop(_INTERNAL, "Something went wrong on our side. Reconnect with your cursor.")
+            self._fail()
         finally:
             self._turns.leave(room, self)
+
+    def _fail(self) -> None:
+        # An open socket that hears nothing is worse than one that is opened anew.
+        log.exception("socket failed")
+        self.drop(_INTERNAL, "Something went wrong on our side. Reconnect with your cursor.")
 
     async def _act(self, room: Room, frame: Frame) -> None:
         room.address = self.address  # a chat may be open in two places: where this was typed counts
@@ -252,10 +271,6 @@ class ChatSession:
             case protocol.Approve() | protocol.Deny():
                 await self._turns.decide(room, frame)
 
-    def _say_error(self, err: OdaiError) -> None:
-        event = ErrorEvent(err.code, str(err), err.retryable)
-        self.show(protocol.encode_event(event, chat_id=self._chat_id, turn_id=None, seq=0))
-
     def _check_age(self) -> None:
         """Close an idle socket, or one that the platform would soon cut, between turns."""
         moment = time.monotonic()
@@ -267,3 +282,7 @@ class ChatSession:
         else:
             loop = asyncio.get_running_loop()
             self._check = loop.call_later(_CHECK_SECONDS, self._check_age)
+
+
+def _refusal(err: OdaiError, prompt_id: str = "") -> ErrorEvent:
+    return ErrorEvent(err.code, str(err), err.retryable, prompt_id)

@@ -31,4 +31,6 @@ async def keep_house(services: Services, *, every: float = EVERY_SECONDS) -> Non
                 await sweep(services.store, services.clock())
         except OdaiError as err:
             log.warning("housekeeping put off", extra={"code": err.code})
+        except Exception:
+            log.exception("housekeeping failed")  # and goes on: nobody else would close dead turns
         await asyncio.sleep(every * random.uniform(0.8, 1.2))

@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         part.add_argument("--project", required=True, help="Google Cloud project id")
         part.add_argument("--env", choices=("dev", "prod"), default="dev")
         part.add_argument("--region", default="us-central1")
-        part.add_argument("--yes", action="store_true", help="do not ask before applying")
+        part.add_argument("--yes", action="store_true", help="ask nothing: for CI")
     token = add("token", commands.token, "print a development token")
     token.add_argument("--name", default="Developer", help="whose token it is")
     chat = add("chat", commands.chat, "ask one thing and watch the answer stream")

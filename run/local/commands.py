@@ -175,7 +175,7 @@ def stage(_: Settings, __: argparse.Namespace) -> int:
 def docs(_: Settings, __: argparse.Namespace) -> int:
     """Write what documents generate from the code: settings, the sockets' and pages' contracts."""
     from common.web import openapi
-    from run.local.asyncapi import document_text
+    from run.local.asyncapi import closes_table, codes_table, document_text
     from run.local.cloud import FACTS, access_table, facts_text, rewrite
     from run.local.functions import aliases
 
@@ -187,6 +187,8 @@ def docs(_: Settings, __: argparse.Namespace) -> int:
     Path("docs/openapi.json").write_text(openapi.document_text(aliases()))
     FACTS.write_text(facts_text())
     rewrite(Path("docs/operations.md"), "access", access_table())
+    rewrite(Path("docs/protocol.md"), "closes", closes_table())
+    rewrite(Path("docs/protocol.md"), "codes", codes_table())
     table = json.dumps(columns(), indent=2)
     Path("terraform/schemas/analytics.json").write_text(table + "\n")
     return 0

@@ -1,6 +1,7 @@
 """`make deploy` and `make destroy`: from an empty Google Cloud project to a running copy, and back.
 
-It says all that is missing before it does anything, and shows Terraform's plan before applying it.
+It says all that is missing before it does anything, asks before it makes the first thing, and shows
+Terraform's plan and asks again before applying it.
 Nothing is kept here: state lies in a bucket of the project, images are built by Cloud Build.
 """
 
@@ -26,6 +27,8 @@ _TERRAFORM: Final = _ROOT / "terraform"
 _NEEDED: Final = (1, 11)
 # The pipeline's own account and where images lie: needed before there is an image to deploy.
 _FIRST: Final = ("google_artifact_registry_repository.images", "google_project_iam_member.deployer")
+# Turned on before Terraform can do anything; it turns on the others itself.
+_APIS: Final = ("cloudresourcemanager", "serviceusage", "cloudkms", "iam")
 # Google never deletes these; what was made once is taken over again.
 _LASTING: Final = {
     "google_kms_key_ring.odai": "keyRings/odai",
@@ -74,9 +77,12 @@ class Deployment:
         self._ask, self._stage = ask, stage
 
     def up(self, *, yes: bool) -> int:
-        """Deploy: prerequisites, state, image, plan, agreement, apply, addresses."""
+        """Deploy: prerequisites, agreement, state, image, plan, agreement, apply, addresses."""
         if missing := self.missing():
             print("Not yet. First:\n" + "\n".join(f"  - {line}" for line in missing))
+            return 1
+        if not yes and not self._agreed(self.first(), "Make these, and plan the rest? [y/N] "):
+            print("Nothing was changed.")
             return 1
         self._prepare()
         self._adopt()
@@ -84,8 +90,8 @@ class Deployment:
         self._terraform("apply", *_SILENT, "-auto-approve", *targets, *self._variables())
         image = self._build()
         self._terraform("plan", *_SILENT, "-out=deploy.plan", *self._variables(image))
-        if not yes and self._ask("Apply this plan? [y/N] ").strip().lower() != "y":
-            print("Nothing was changed.")
+        if not yes and not self._agreed("", "Apply this plan? [y/N] "):
+            print("The plan was not applied. What was made first stays; `make destroy` removes it.")
             return 1
         self._terraform("apply", *_SILENT, "deploy.plan")
         print(self.addresses())
@@ -111,6 +117,17 @@ class Deployment:
             f"the state in gs://{self._bucket}."
         )
         return 0
+
+    def first(self) -> str:
+        """Return what is made before there can be a plan, for whoever is asked."""
+        lines = [f"Before there is a plan to show, this makes in {self._project}:"]
+        lines += [
+            f"  - a bucket for Terraform's state, gs://{self._bucket}, where there is none",
+            f"  - these APIs turned on: {', '.join(_APIS)}",
+            "  - what an image needs: its repository, the account odai-deployer and its roles",
+            "  - the image, in Cloud Build (the first 2,500 minutes a month are free)",
+        ]
+        return "\n".join(lines)
 
     def missing(self) -> list[str]:
         """Return what has to be done first, each with the command that does it."""
@@ -173,6 +190,11 @@ class Deployment:
 
     # --- steps ------------------------------------------------------------------------------
 
+    def _agreed(self, to: str, question: str) -> bool:
+        if to:
+            print(to)
+        return self._ask(question).strip().lower() == "y"
+
     @property
     def _bucket(self) -> str:
         return f"{self._project}-odai-state"
@@ -187,8 +209,7 @@ class Deployment:
             ])  # fmt: skip
             versioned = ["gcloud", "storage", "buckets", "update", f"gs://{self._bucket}"]
             self._must([*versioned, "--versioning"])
-        first = ("cloudresourcemanager", "serviceusage", "cloudkms", "iam")
-        apis = [f"{name}.googleapis.com" for name in first]
+        apis = [f"{name}.googleapis.com" for name in _APIS]
         self._must(["gcloud", "services", "enable", *apis, f"--project={self._project}"])
         self._stage(_ROOT / "build")
         self._terraform("init", *_SILENT, "-reconfigure", f"-backend-config=bucket={self._bucket}")

@@ -51,7 +51,7 @@ def _announce(services: Services) -> None:
     ]
     print(
         f"  Services on: {len(services.registry.entries) - len(off)}"
-        + (f"; waiting for a key: {', '.join(off)}" if off else "")
+        + (f"; waiting for a key or client id: {', '.join(off)}" if off else "")
     )
     print("  Stop with Ctrl-C.\n", flush=True)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from common import documents
 from common.bootstrap import Services
-from common.store import Write
+from common.store import Update, Write
 from run.local.suite import create_suite
 from tests.assistant.conversation import Event, numbers, of, text_of
 from tests.fakes import acts
@@ -145,6 +147,13 @@ def bury(services: Services) -> None:
 
     services.loop.run(release())
     services.__dict__.pop("presence", None)
+
+
+def lapse(services: Services, turn_id: str) -> None:
+    """Let the lease of a turn of chat c1 run out, as where its process answers no more."""
+    past = documents.now() - dt.timedelta(seconds=1)
+    write = Update(f"{documents.turns('c1')}/{turn_id}", {"lease_until": past})
+    services.loop.run(services.store.commit(write))
 
 
 def dies(path: str, **fields: Any) -> Callable[[Write], bool]:

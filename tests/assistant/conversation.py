@@ -10,9 +10,11 @@ from typing import Any
 from common.assistant.protocol import Prompt
 from common.assistant.room import Room
 from common.bootstrap import Services
+from tests.fakes.openai_responses import FakeOpenAI
+from tests.fakes.recording_store import RecordingStore
 
 Event = dict[str, Any]
-SECONDS = 20.0
+SECONDS = 50.0
 
 
 class Watcher:
@@ -50,6 +52,11 @@ class Watcher:
                 self._changed.clear()
                 await self._changed.wait()
         return self.events
+
+
+def asking(make: Callable[..., Services], model: FakeOpenAI, **environ: str) -> Services:
+    """Return services that ask `model`; two of them are two processes over one store."""
+    return make(OPENAI_BASE_URL=model.base_url, OPENAI_API_KEY="key-of-a-test", **environ)
 
 
 class Conversation:
@@ -121,6 +128,23 @@ class Conversation:
         self.do(lambda: self.services.turns.leave(self.room, self.watcher))
 
 
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait until `condition()` holds, where nobody tells of it."""
+    async with asyncio.timeout(SECONDS):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    """Wait until `condition()` holds, in a test that is no coroutine."""
+    asyncio.run(until(condition))
+
+
+def ends(count: int) -> Callable[[Sequence[Event]], bool]:
+    """Return whether so many turns were seen to end, for `Conversation.until`."""
+    return lambda events: len(of(events, "end_of_stream")) >= count
+
+
 def of(events: Sequence[Event], kind: str) -> list[Event]:
     """Return the events of one type."""
     return [event for event in events if event["type"] == kind]
@@ -136,6 +160,11 @@ def numbers(events: Sequence[Event]) -> list[int]:
     return [
         n for e in events if e["turn_id"] for n in range(e.get("from_seq", e["seq"]), e["seq"] + 1)
     ]
+
+
+def turns_in(events: Sequence[Event]) -> list[str]:
+    """Return the turns whose events these are, in the order shown."""
+    return list(dict.fromkeys(event["turn_id"] for event in events if event["turn_id"]))
 
 
 def check_turn(events: Sequence[Event]) -> None:
@@ -154,3 +183,15 @@ def check_turn(events: Sequence[Event]) -> None:
         assert [events[i]["type"] for i in places] == ["tool_call", "tool_output"]
     told = "".join(event["response"] for event in of(events, "llm_response"))
     assert told == text_of(events)
+
+
+def check_costs(services: Services) -> None:
+    """Fail if one of three turns takes more than two reads and three commits of the store."""
+    services.store = store = RecordingStore(services.store)  # type: ignore[misc]
+    talk, counted = Conversation(services), store.counted
+    for text in ("first", "second", "third"):
+        reads, commits = counted.reads, counted.commits
+        check_turn(talk.turn(text, f"id-{text}"))
+        assert counted.reads - reads <= 2, counted.paths
+        assert counted.commits - commits <= 3, counted.paths
+    talk.leave()

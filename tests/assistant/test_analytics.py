@@ -206,7 +206,7 @@ def test_closing_publishes_what_waits_and_counts_what_cannot_be(run: Callable[..
         port.open.clear()
         for _ in range(7):
             analytics.emit(ChatCreated(), uid="u1")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(50):
             await analytics.close()
         assert analytics.dropped == 7
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from common import documents
 from common.assistant.approvals import LIFETIME
 from common.assistant.protocol import Approve, Deny, Edit, Regenerate
 from common.bootstrap import Services
-from common.errors import Conflict, InvalidInput, NotFound, OdaiError
+from common.errors import Conflict, InvalidInput, NotFound, OdaiError, VendorUnavailable
 from common.store import Merge, Query, Update
 from tests.assistant.acting import (
     TO_ACTS,
@@ -26,7 +27,7 @@ from tests.assistant.acting import (
     dies,
     effects,
 )
-from tests.assistant.conversation import Conversation, Event, of, text_of
+from tests.assistant.conversation import Conversation, Event, ends, of, text_of, until, wait_for
 from tests.fakes.openai_responses import Calls, FakeOpenAI, Gate, Reply, Text
 
 NOTE = Calls([("save_note", {"text": "milk", "colour": "red"}, "call_n")])
@@ -57,6 +58,14 @@ def after(conversation: Conversation, action: Callable[[], None]) -> list[Event]
     turn = conversation.settled()[before:]
     check_whole(turn)
     return turn
+
+
+async def delivered(services: Services, approval_id: str) -> None:
+    """Deliver the task of a decision as the queue does: again until it is taken."""
+    async with asyncio.timeout(50.0):
+        while True:
+            with contextlib.suppress(VendorUnavailable):
+                return await services.turns.follow_up(uid="u1", approval_id=approval_id)
 
 
 def status(services: Services, approval_id: str) -> str:
@@ -300,12 +309,12 @@ def test_two_servers_act_once(services: Make, tmp_path: Path) -> None:
 
         def both() -> None:
             clicks = [approve(conversation), approve(other)]
-            failed = [click.exception(10.0) for click in clicks]
+            failed = [click.exception(50.0) for click in clicks]
             assert [type(err) for err in failed if err] == [Conflict]
 
         after(conversation, both)
         for each in (here, there):
-            each.loop.run(each.turns.follow_up(uid="u1", approval_id=approval_id))
+            each.loop.run(delivered(each, approval_id))
         conversation.settled()
         assert effects(tmp_path).of("save_note") == ["milk"]
         stored = here.loop.run(here.store.query(Query(documents.turns("c1"))))
@@ -327,6 +336,38 @@ def test_a_decision_from_another_channel_is_acted_on(services: Make, tmp_path: P
 
         turn = after(conversation, lambda: made.loop.run(elsewhere()))
         assert text_of(turn) == "Saved."
+        assert effects(tmp_path).of("save_note") == ["milk"]
+        conversation.leave()
+
+
+def test_a_yes_whose_socket_closes_is_acted_on(services: Make, tmp_path: Path) -> None:
+    """The connection drops while a yes is being stored: what it allowed happens, once."""
+    with FakeOpenAI(TO_ACTS, NOTE, Text("Saved.")) as model:
+        made = acting(services, model, tmp_path)
+        conversation = Conversation(made)
+        approval_id = waiting(conversation)
+        real, stored, answered = made.store.transact, asyncio.Event(), asyncio.Event()
+
+        async def transact(work: Any) -> Any:
+            result = await real(work)
+            stored.set()
+            await answered.wait()
+            return result
+
+        made.store.transact = transact  # type: ignore[method-assign]
+
+        async def yes_and_gone() -> None:
+            deciding = made.turns.decide(conversation.room, Approve(approval_id))
+            task = asyncio.create_task(deciding)
+            await until(stored.is_set)
+            task.cancel()
+            await asyncio.wait([task])
+            answered.set()
+
+        conversation.do(yes_and_gone)
+        conversation.until(ends(2))
+        made.loop.run(made.tasks.drain())  # type: ignore[attr-defined]
+        assert text_of(conversation.settled()) == "Saved."
         assert effects(tmp_path).of("save_note") == ["milk"]
         conversation.leave()
 
@@ -462,17 +503,6 @@ class Crash:
         for turn in turns:
             check_whole(turn)
         return turns
-
-
-def wait_for(condition: Callable[[], Any]) -> None:
-    """Wait until `condition()` holds."""
-
-    async def poll() -> None:
-        async with asyncio.timeout(10.0):
-            while not condition():
-                await asyncio.sleep(0.005)
-
-    asyncio.run(poll())
 
 
 def crash(make: Make, model: FakeOpenAI, folder: Path) -> Crash:

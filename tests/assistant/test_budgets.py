@@ -20,9 +20,8 @@ from common.assistant.usage import Prices, Spent, Tokens
 from common.bootstrap import Services
 from common.errors import BudgetExceeded, Conflict, Misconfigured
 from common.store.sqlite import SqliteStore
-from tests.assistant.conversation import Conversation, check_turn, of, text_of
+from tests.assistant.conversation import Conversation, check_costs, check_turn, of, text_of
 from tests.fakes.openai_responses import Calls, FakeOpenAI, Gate, Reply, Text, Usage
-from tests.fakes.recording_store import RecordingStore
 from tests.fakes.vendors import Vendors
 
 Make = Callable[..., Services]
@@ -223,15 +222,7 @@ def test_a_turn_that_costs_money_costs_no_more_reads_and_commits(services: Make)
     """The budget rides in the commits that a turn makes anyway."""
     with FakeOpenAI(Text("One."), Text("Two."), Text("Three.")) as fake:
         made = priced(services, fake)
-        made.store = RecordingStore(made.store)  # type: ignore[misc]
-        talk = Conversation(made)
-        for text in ("first", "second", "third"):
-            before = made.store.counted.reads, made.store.counted.commits
-            check_turn(talk.turn(text, f"id-{text}"))
-            spent = made.store.counted
-            assert spent.reads - before[0] <= 2, spent.paths
-            assert spent.commits - before[1] <= 3, spent.paths
-        talk.leave()
+        check_costs(made)
         day = made.usage.today("UTC")
         [used] = made.loop.run(made.usage.days("u1", day, day))
     assert used.turns == 3 and used.tokens.requests == 3 and used.cost > 0

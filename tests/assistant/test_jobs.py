@@ -13,7 +13,7 @@ from common import documents
 from common.assistant import turn
 from common.assistant.jobs import MAX_ATTEMPTS, Answer
 from common.bootstrap import Services
-from common.errors import Conflict, NotFound, OdaiError
+from common.errors import Conflict, NotFound, OdaiError, VendorUnavailable
 from common.store import Merge, Snapshot, Update
 from common.tools import Asker
 from tests.assistant.acting import Make, acting, bury, check_whole, dies, effects
@@ -87,6 +87,21 @@ def test_a_call_started_twice_is_one_job(worker: Services) -> None:
     first = started(worker, "search_slowly", '{"topic": "whales"}')
     assert started(worker, "search_slowly", '{"topic": "whales"}') == first
     assert queued(worker, "vendor-acts") == 1
+
+
+def test_calls_that_cannot_be_started_pile_up_nowhere(
+    worker: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the queue is away each call fails, and the server keeps nothing of them."""
+
+    async def away(*_: Any) -> None:
+        raise VendorUnavailable("The queue is away. Try again.")
+
+    monkeypatch.setattr(worker.tasks, "enqueue", away)
+    for call_id in ("first", "second"):
+        with pytest.raises(VendorUnavailable):
+            started(worker, "search_slowly", '{"topic": "whales"}', call_id=call_id)
+    assert worker.jobs._changed == {}
 
 
 @pytest.mark.parametrize("tool", ["search_slowly", "book_slowly"])
@@ -216,7 +231,7 @@ def died_while_running(
     heir = acting(services, model, folder, deliver=False)
 
     async def ran() -> None:
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(50.0):
             while not effects(folder).of(tool):
                 await asyncio.sleep(0.01)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from common.assistant.naming import ids_of, meanings, told
-from common.connectors import gmail, google_tasks, slack
+from common.assistant.naming import Told, ids_of, meanings, told_of
+from common.connectors import gmail, google_calendar, google_tasks, slack
 
 MAIL = {
     "id": "m1", "thread_id": "t1", "sender": "Ada <eve@evil.example>", "reply_to": "",
@@ -25,7 +25,8 @@ def test_an_id_is_told_by_the_record_that_has_it() -> None:
     """Who is answered stands on the card, with the address and on one line."""
     found = meanings(["m1"], ["no JSON", output(MAIL)])
     assert found == {"m1": "“Invoice 4711”, Ada <eve@evil.example>"}
-    assert told(found, {"message_id": "m1"}) == " (“Invoice 4711”, Ada <eve@evil.example>)"
+    told = told_of(found, {"message_id": "m1"})
+    assert told == Told(" (“Invoice 4711”, Ada <eve@evil.example>)", "")
 
 
 def test_an_answer_that_goes_elsewhere_says_so() -> None:
@@ -72,11 +73,25 @@ def test_only_ids_that_were_chosen_count() -> None:
 )
 def test_letters_that_deceive_are_named(arguments: Any, letter: str) -> None:
     """A card warns of look-alike addresses and unseen letters, and of no language."""
-    warned = f". Careful: letters that are not what they seem ({letter})"
-    assert told({}, arguments) == (warned if letter else "")
+    warned = f"Careful: letters that are not what they seem ({letter})"
+    assert told_of({}, arguments) == Told("", warned if letter else "")
 
 
 def test_many_are_counted() -> None:
     """A card stays readable though it is about fifty."""
     found = {f"m{n}": f"“Mail {n}”" for n in range(8)}
-    assert told(found, {}).endswith("“Mail 4” and 3 more)")
+    assert told_of(found, {}).about.endswith("“Mail 4” and 3 more)")
+
+
+def test_a_question_names_what_it_is_about() -> None:
+    """A person is asked about the event by its name, and is warned behind the question."""
+    act = google_calendar.delete_google_calendar_event
+    asks = "Delete this event from your Google Calendar, and tell any guests"
+    assert Told("", "").question(act) == f"{asks}?"
+    assert Told(" (“Lunch”)", "").question(act) == f"{asks} (“Lunch”)?"
+    strange = told_of({"e1": "“Lunch”"}, {"email": "аda@example.com"})
+    assert strange.question(act).startswith(f"{asks} (“Lunch”)? Careful: letters that")
+    assert strange.title(act).endswith(
+        " (“Lunch”). Careful: letters that are not what they seem (U+0430)"
+    )
+    assert strange.question(google_calendar.get_google_calendar_events) == ""

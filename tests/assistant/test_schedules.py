@@ -442,6 +442,16 @@ def test_a_watch_outlives_an_outage_and_gives_up_with_a_word(made: Services, que
     assert row.status == "paused"
 
 
+def test_a_watch_that_cannot_be_names_what_it_takes(services: Make) -> None:
+    """A share's price wants the key of a service for shares, a coin's that of one for coins."""
+    made = services()
+    mine = made.schedules_for(ASKER)
+    for symbol, key in (("AAPL", "FINNHUB_API_KEY"), ("BTC", "COINMARKETCAP_API_KEY")):
+        watched = Watched(operator="passes", value="300", symbol=symbol)
+        with pytest.raises(NotAllowed, match=key):
+            made.loop.run(mine.watch("It has passed", watched, key=symbol))
+
+
 def test_a_watch_ends_after_three_months(made: Services, queue: Queue) -> None:
     """What never happens is not looked for for ever, and the user hears of it."""
     PRICES["AAPL"] = 287
@@ -514,6 +524,19 @@ def test_reminders_are_made_listed_and_deleted_by_asking(services: Make) -> None
     events = talk.turn("delete the reminder about the bank")
     assert "Deleted" in text_of(events)
     assert made.loop.run(made.schedules.listed("u1")) == []
+    talk.leave()
+
+
+def test_a_question_for_every_morning_is_asked_every_morning(services: Make) -> None:
+    """Without a model too: it is not answered once instead, and the answer says when it will be."""
+    made = services()
+    talk = Conversation(made)
+    events = talk.turn("Every morning at 7, tell me the weather in Paris and the news.")
+    check_turn(events)
+    [row] = made.loop.run(made.schedules.listed("u1"))
+    assert (row.kind, row.text) == ("briefing", "Tell me the weather in Paris and the news.")
+    assert "every day" in row.when and "07:00" in row.when
+    assert row.when in text_of(events)
     talk.leave()
 
 

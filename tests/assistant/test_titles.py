@@ -76,7 +76,7 @@ class Named:
 
 async def quiet(made: Services) -> None:
     """Wait until no ended turn is thought about, so that the model may go."""
-    await made.closing.finish(timeout=20.0)
+    await made.closing.finish(timeout=50.0)
 
 
 @pytest.fixture

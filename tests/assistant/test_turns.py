@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from common.assistant.chats import ChatBusy
 from common.assistant.conduct import MAX_STEPS
 from common.assistant.protocol import DeviceLocation, Edit, Prompt, Regenerate
 from common.assistant.turns import MAX_QUEUED
@@ -245,7 +247,7 @@ def test_stop_keeps_what_tools_found_and_closes_the_others(talk: Talk) -> None:
         )
         conversation.prompt(BOTH)
         conversation.until_type("tool_output")
-        assert gate.reached.wait(10)
+        assert gate.reached.wait(50)
         conversation.do(lambda: conversation.services.turns.stop(conversation.room))
         told = [event for event in conversation.settled() if event["turn_id"]]
         assert end_of(told)["status"] == "stopped"
@@ -264,16 +266,16 @@ def test_stop_keeps_what_tools_found_and_closes_the_others(talk: Talk) -> None:
         assert "stopped" in outputs["call_w"]
 
 
-def test_stop_right_after_asking_stops(talk: Talk) -> None:
-    """A stop that overtakes the model is not lost: the turn ends at once, unanswered."""
+@pytest.mark.parametrize("overtaken", ["the worker", "the store"])
+def test_stop_right_after_asking_stops(talk: Talk, overtaken: str) -> None:
+    """A stop that comes with its prompt, or overtakes the model, ends the turn unanswered."""
     conversation = talk()
     turns, room = conversation.services.turns, conversation.room
 
     async def both() -> None:
-        import asyncio
-
         turns.prompt(room, Prompt("hi"))
-        await asyncio.sleep(0)  # the worker has begun, and waits for the store
+        if overtaken == "the store":
+            await asyncio.sleep(0)  # the worker has begun, and waits for the store
         turns.stop(room)
 
     conversation.do(both)
@@ -287,7 +289,7 @@ def test_stop_of_another_turn_changes_nothing(talk: Talk) -> None:
     conversation = talk(Text("first"), Reply(Text("a b"), gate=gate, gate_after=1))
     first = conversation.turn("one")[0]["turn_id"]
     conversation.prompt("two")
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(50)
     conversation.do(lambda: conversation.services.turns.stop(conversation.room, first))
     gate.open()
     assert of(conversation.settled(), "end_of_stream")[-1]["status"] == "done"
@@ -340,6 +342,41 @@ def test_a_failed_turn_does_not_hold_up_the_line(talk: Talk) -> None:
     gate.open()
     ends = of(conversation.settled(), "end_of_stream")
     assert [end["status"] for end in ends][1:] == ["failed", "done"]
+
+
+def test_a_chat_that_stays_busy_elsewhere_says_so(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prompt that never gets its turn is refused by name, and not silently dropped."""
+    conversation = talk()
+
+    async def busy(*_: Any, **__: Any) -> None:
+        raise ChatBusy("This chat is answering on another device.")
+
+    monkeypatch.setattr(conversation.services.chats, "begin", busy)
+    conversation.prompt("hi", "p1")
+    conversation.idle()
+    (refused,) = of(conversation.events, "error")
+    assert refused["message"] == "This chat is answering on another device."
+    assert refused["prompt_id"] == "p1"
+
+
+def test_what_waits_in_line_at_a_restart_is_refused_by_name(talk: Talk) -> None:
+    """Before a restart the running turn is ended, and who waits behind it is told to ask again."""
+    gate = Gate()
+    conversation = talk(Reply(Text("a b"), gate=gate, gate_after=1))
+    conversation.prompt("one", "p1")
+    assert gate.reached.wait(50)
+    conversation.prompt("two", "p2")
+    conversation.prompt("three", "p3")
+    conversation.do(lambda: conversation.services.turns.drain(0.01))
+    events = conversation.settled()
+    assert [event["prompt_id"] for event in of(events, "turn_started")] == ["p1"]
+    refused = [event for event in of(events, "error") if not event["turn_id"]]
+    assert [event["prompt_id"] for event in refused] == ["p2", "p3"]
+    assert all("restarting" in event["message"] for event in refused)
+    assert [event["status"] for event in of(events, "end_of_stream")] == ["failed"]
+    gate.open()
 
 
 # --- answering again -----------------------------------------------------------------------------

@@ -35,7 +35,7 @@ class Asking:
         """Wait until the turn was looked at; return what was recorded."""
 
         async def over() -> list[dict[str, Any]]:
-            await self.made.closing.finish(timeout=20.0)
+            await self.made.closing.finish(timeout=50.0)
             found = await self.made.store.query(Query("unhandled_requests"))
             return [snapshot.data for snapshot in found]
 
@@ -89,7 +89,7 @@ def test_asking_again_at_once_does_not_hide_what_was_missing(
     gate = Gate()
     answers += [Reply((missing("book a flight"),), gate=gate), missing("book a flight")]
     asking.talk.turn("book me a flight")
-    assert gate.reached.wait(20)
+    assert gate.reached.wait(50)
     asking.talk.turn("a flight, please!")
     gate.open()
     assert len(asking.kept()) == 2

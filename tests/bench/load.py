@@ -214,7 +214,7 @@ async def _run(options: argparse.Namespace) -> None:
             while crowd._finished < number and not crowd._problem:
                 await asyncio.sleep(0.002)
     elif options.prompts:
-        begin = time.monotonic_ns() + int(options.spread * 1e9)
+        begin = time.monotonic_ns() + int((options.spread + options.settle) * 1e9)
         crowd.steady = (begin, begin + int(options.steady * 1e9))
         for number, socket in enumerate(sockets):
             loop.call_later(options.spread * number / len(sockets), socket.ask, options.prompts)
@@ -237,6 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sockets", type=int, default=1)
     parser.add_argument("--prompts", type=int, default=1, help="for each socket, in sequence")
     parser.add_argument("--spread", type=float, default=0.0, help="seconds to start all within")
+    parser.add_argument("--settle", type=float, default=0.0, help="seconds after the last start")
     parser.add_argument("--steady", type=float, default=0.0, help="seconds to count latencies for")
     parser.add_argument("--one-by-one", action="store_true", help="one socket after the other")
     parser.add_argument("--greeted", action="store_true", help="the server speaks first")

@@ -145,6 +145,14 @@ def test_a_tool_says_what_it_is_doing(entry: Entry, tool: Tool) -> None:
 
 
 @each_tool
+def test_an_act_is_asked_for_in_plain_words(entry: Entry, tool: Tool) -> None:
+    """Whoever has to decide reads a question about what will happen, not a note for the model."""
+    assert tool.asks or tool.risk == "read"
+    assert not tool.asks or re.fullmatch(r"[A-Z][^.?!]{8,78}\?", tool.asks)
+    assert "the user" not in tool.asks
+
+
+@each_tool
 def test_a_schema_is_valid_in_strict_mode(entry: Entry, tool: Tool) -> None:
     """A model in strict mode accepts the tool: every property required, no others, known words."""
     schema = tool.parameters.schema

@@ -9,12 +9,22 @@ from typing import get_args
 import pytest
 
 from common.assistant.protocol import Event, Frame
+from common.errors import OdaiError
 from common.settings import settings_table
+from run.chat_stream import chat_socket
 from run.local.__main__ import main
-from run.local.asyncapi import document_text, tag_of
+from run.local.asyncapi import (
+    CLOSES,
+    closes_table,
+    codes_table,
+    document_text,
+    socket_codes,
+    tag_of,
+)
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "terraform").glob("*.md")]
+CLOSING = ("_POLICY", "_TRY_LATER", "_GOING_AWAY", "_IDLE", "_INTERNAL")
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)\s]+)\)")
 
 
@@ -31,6 +41,37 @@ def test_the_asyncapi_document_is_that_of_the_types() -> None:
     """A client generated from the document reads what the server sends today."""
     kept = (ROOT / "docs" / "asyncapi.json").read_text()
     assert kept == document_text(), "python -m run.local asyncapi > docs/asyncapi.json"
+
+
+def test_the_protocol_page_lists_every_code() -> None:
+    """Who writes a client finds why sockets close, and every code of an error, as the code has."""
+    page = (ROOT / "docs" / "protocol.md").read_text()
+    for mark, table in (("closes", closes_table()), ("codes", codes_table())):
+        kept = page.partition(f"<!-- {mark} -->\n")[2].partition(f"\n<!-- /{mark} -->")[0]
+        assert kept == table, "python -m run.local docs"
+
+
+def test_no_code_is_sent_that_is_not_listed() -> None:
+    """Each literal code of an `error` event, and each code that closes a chat, is documented."""
+    sent, closed = set[str](), set[int]()
+    sources = [
+        *(ROOT / "common" / "assistant").glob("*.py"),
+        *(ROOT / "run" / "chat_stream").glob("*.py"),
+    ]
+    for source in sources:
+        text = source.read_text()
+        sent |= set(re.findall(r'ErrorEvent\(\s*"(\w+)"', text))
+        closed |= set(map(int, re.findall(r"\b(?:drop|close)\((\d{4})\b", text)))
+    assert sent and sent <= set(socket_codes())
+    own = {value for name, value in vars(chat_socket).items() if name in CLOSING}
+    assert len(own) == len(CLOSING) and closed | own <= set(CLOSES)
+    told = {kind.code for kind in subclasses(OdaiError)}
+    assert told <= set(socket_codes())
+
+
+def subclasses(kind: type[OdaiError]) -> list[type[OdaiError]]:
+    """Return `kind` and all below it, wherever they are declared."""
+    return [kind, *(each for child in kind.__subclasses__() for each in subclasses(child))]
 
 
 @pytest.mark.parametrize("kind", [*get_args(Frame), *get_args(Event)], ids=tag_of)

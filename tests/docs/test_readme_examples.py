@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+from common.llm.arguments import ToolSpec
+from common.llm.planner import Planner
+from common.tools import Entry, Registry
 from tests.fakes.vendors import Vendors
 from tests.run.serving import Server, environment
 
@@ -37,7 +42,8 @@ def test_the_example_connector_is_complete(tmp_path: Path) -> None:
     shutil.copytree(HERE / slug, tests / slug)
     for name in ("__init__.py", "conftest.py", "test_registry_contract.py"):
         shutil.copy2(ROOT / "tests" / "connectors" / name, tests / name)
-    shutil.copy2(ROOT / "tests" / "conftest.py", tmp_path / "tests")
+    for name in ("conftest.py", "browser.py"):
+        shutil.copy2(ROOT / "tests" / name, tmp_path / "tests")
     shutil.copy2(ROOT / "pyproject.toml", tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/connectors"],
@@ -45,6 +51,21 @@ def test_the_example_connector_is_complete(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:]
     assert re.search(r"\d\d passed", done.stdout), done.stdout
+
+
+def test_the_examples_of_the_example_work_offline() -> None:
+    """What it offers to try is planned without a model; a country goes by its name as well."""
+    module: dict[str, Any] = {"__name__": "common.connectors.nager_date"}
+    exec(compile(block("example connector")[1], "README.md", "exec"), module)
+    tool = module["get_public_holidays"]
+    registry = Registry([Entry("nager_date", module["CONNECTOR"], (tool,))])
+    spec = ToolSpec(tool.name, tool.description, tool.parameters.schema)
+    now = dt.datetime(2026, 11, 25, tzinfo=dt.UTC)
+    made = []
+    for text in module["CONNECTOR"].examples:
+        (call,) = Planner(registry).plan([text], now=now, tools=[spec]).calls
+        made.append((call.arguments["country"], call.arguments["year"]))
+    assert made == [("France", 2027), ("GB", None), ("Japan", 2026)]
 
 
 def test_the_example_client_prints_an_answer(tmp_path: Path) -> None:

@@ -10,19 +10,19 @@ tokens are RS256, signed by a key whose certificate is served where Google serve
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import json
 import secrets
-import threading
 import time
-from typing import Any, Self
+from typing import Any
 
 import jwt
 from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.fakes.served import Served
 
 PROJECT, API_KEY = "demo-project", "web-key-of-a-test"
 HOSTS = ("identitytoolkit.googleapis.com", "securetoken.googleapis.com", "www.googleapis.com")
@@ -36,7 +36,7 @@ class Refused(Exception):
     """A refusal with its code, as `error.message` has it."""
 
 
-class FakeFirebase:
+class FakeFirebase(Served):
     """The server, in a thread of its own.
 
     `users` are those who signed up, by address; `asked` names every call; `mailed` who was sent a
@@ -49,10 +49,7 @@ class FakeFirebase:
         self.asked: list[str] = []
         self.mailed: list[str] = []
         self.seconds = 3600
-        self.origin = ""
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -67,29 +64,13 @@ class FakeFirebase:
         """Close an account: its tokens can no longer be renewed."""
         self.users[email]["disabled"] = "yes"
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._ready.wait()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-
-    async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    def application(self) -> web.Application:
         app = web.Application()
         app.router.add_post("/v1/accounts:{method}", self._accounts)
         app.router.add_post("/v1/token", self._token)
         app.router.add_get(_CERTIFICATES, self._certificates)
         app.router.add_route("OPTIONS", "/{_:.*}", self._preflight)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        self._ready.set()
-        await self._stop.wait()
-        await runner.cleanup()
+        return app
 
     async def _preflight(self, _: web.Request) -> web.Response:
         return web.Response(headers=_CORS)

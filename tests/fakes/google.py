@@ -20,12 +20,13 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from aiohttp import web
 
 from tests.fakes.google_workspace import Workspace, api_error
+from tests.fakes.served import Served
 
 HOSTS = (
     "accounts.google.com", "oauth2.googleapis.com", "openidconnect.googleapis.com",
@@ -68,7 +69,7 @@ class Failure:
     hang: bool = False
 
 
-class Google:
+class Google(Served):
     """The server, in a thread of its own. Change its attributes to change its behaviour."""
 
     def __init__(self) -> None:
@@ -83,9 +84,6 @@ class Google:
         self.workspace = Workspace(self._refusal)
         self._failures: dict[str, list[Failure]] = defaultdict(list)
         self._released = threading.Event()
-        self.origin = ""
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
     # --- for tests ------------------------------------------------------------------------------
 
@@ -136,15 +134,9 @@ class Google:
         for grant in self.refresh_tokens.values():
             grant.live = False
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._ready.wait()
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, err: BaseException | None, trace: object) -> None:
         self._released.set()
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
+        super().__exit__(kind, err, trace)
 
     # --- sign-in --------------------------------------------------------------------------------
 
@@ -291,8 +283,7 @@ class Google:
         answer: web.StreamResponse = await handler(request)
         return answer
 
-    async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    def application(self) -> web.Application:
         app = web.Application(middlewares=[self._arrived])
         routes = app.router
         routes.add_get("/o/oauth2/v2/auth", self._authorize)
@@ -301,13 +292,7 @@ class Google:
         routes.add_post("/revoke", self._revoke)
         routes.add_get("/v1/userinfo", self._userinfo)
         self.workspace.routes(app)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        self._ready.set()
-        await self._stop.wait()
-        await runner.cleanup()
+        return app
 
 
 def _problem(query: Mapping[str, str]) -> str:

@@ -17,6 +17,7 @@ import re
 import secrets
 from collections.abc import Callable
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
@@ -53,29 +54,32 @@ class Workspace:
     def __init__(self, refusal: Refusal) -> None:
         self._refusal = refusal
         self.sent: list[_JSON] = []
+        now = dt.datetime.now(dt.UTC)
         self.mails = [
             _seed("1900aa11bb22cc01", "Dr. Molar <billing@dentist.example>",
                   "Invoice 4711 for your check-up",
-                  "Please find the invoice over 80 euros attached.", ["UNREAD", "INBOX"]),
+                  "Please find the invoice over 80 euros attached.", ["UNREAD", "INBOX"],
+                  now - dt.timedelta(hours=27)),
             _seed("1900aa11bb22cc02", "Bob Example <bob@example.com>", "Lunch on Friday?",
-                  "Noodles at noon?", ["INBOX"]),
-            _seed("1900aa11bb22cc03", "Power Co <no-reply@power.example>",
-                  "Your November invoice", "The invoice is due on Monday.", []),
+                  "Noodles at noon?", ["INBOX"], now - dt.timedelta(hours=3)),
+            _seed("1900aa11bb22cc03", "Power Co <no-reply@power.example>", f"Your {now:%B} invoice",
+                  "The invoice is due on Monday.", [], now - dt.timedelta(minutes=50)),
         ]  # fmt: skip
         self.events: dict[str, _JSON] = {}
+        self._booked = False
         self.tasks: dict[str, _JSON] = {
             "t1example": {"id": "t1example", "title": "Water the plants", "status": "needsAction"},
             "t2example": {"id": "t2example", "title": "File the invoice", "status": "needsAction",
-                          "due": "2026-11-30T00:00:00.000Z"},
+                          "due": f"{_day(5)}T00:00:00.000Z"},
         }  # fmt: skip
         self.files: dict[str, _JSON] = {
-            "1docEXAMPLE": _file("1docEXAMPLE", "Budget 2026", "document", "2026-11-20"),
-            "1folderEXAMPLE": _file("1folderEXAMPLE", "Invoices", "folder", "2026-10-01"),
-            "1sheetEXAMPLE": _file("1sheetEXAMPLE", "Expenses", "spreadsheet", "2026-11-18"),
+            "1docEXAMPLE": _file("1docEXAMPLE", "Budget 2026", "document", _day(-2)),
+            "1folderEXAMPLE": _file("1folderEXAMPLE", "Invoices", "folder", _day(-50)),
+            "1sheetEXAMPLE": _file("1sheetEXAMPLE", "Expenses", "spreadsheet", _day(-4)),
         }
         self.texts = {"1docEXAMPLE": "Rent 900\nFood 300\nNoodles 100"}
         self.cells: dict[str, list[list[str]]] = {
-            "1sheetEXAMPLE": [["Day", "What", "Amount"], ["2026-11-18", "Dentist", "80"]]
+            "1sheetEXAMPLE": [["Day", "What", "Amount"], [_day(-4), "Dentist", "80"]]
         }
 
     def routes(self, app: web.Application) -> None:
@@ -180,7 +184,7 @@ class Workspace:
             "id": key, "thread": body.get("threadId", key), "labels": labels,
             "from": str(parsed["From"] or OWNER), "to": str(parsed["To"]),
             "subject": str(parsed["Subject"] or ""), "message_id": str(parsed["Message-ID"]),
-            "text": part.get_content() if part else "",
+            "text": part.get_content() if part else "", "at": dt.datetime.now(dt.UTC),
         }  # fmt: skip
         self.mails.append(mail)
         return mail
@@ -206,17 +210,32 @@ class Workspace:
         return web.json_response({"kind": "calendar#calendarList", "items": [row]})
 
     async def _listed(self, request: web.Request) -> web.Response:
-        first = request.query.get("timeMin", "2026-11-23T00:00:00Z")
+        self._book(ZoneInfo(request.query.get("timeZone", "Europe/Berlin")))
+        first = request.query.get("timeMin", "")
         until = request.query.get("timeMax", "9999")
-        rows = [_dentist(first[:10]), {"kind": "calendar#event", "id": "k3", "status": "cancelled"}]
-        self.events.setdefault(rows[0]["id"], rows[0])
-        rows += [e for e in self.events.values() if e["id"] != rows[0]["id"]
-                 and first[:10] <= _starts(e)[:10] <= until[:10]]  # fmt: skip
+        rows = [
+            e
+            for e in self.events.values()
+            if first[:10] <= _starts(e)[:10] and f"{_starts(e)}T00:00"[:16] < until[:16]
+        ]
+        rows.sort(key=_starts)
+        rows.append({"kind": "calendar#event", "id": "k3", "status": "cancelled"})
         words = request.query.get("q", "").lower().split()
         found = [e for e in rows if all(w in str(e.get("summary", "")).lower() for w in words)]
         return web.json_response({"kind": "calendar#events", "summary": OWNER,
                                   "timeZone": "Europe/Berlin", "items": found,
                                   "nextSyncToken": "CPD"})  # fmt: skip
+
+    def _book(self, zone: dt.tzinfo) -> None:
+        """Let there be something today and tomorrow, at hours of the owner's own clock."""
+        if self._booked:
+            return
+        self._booked = True
+        today = dt.datetime.combine(dt.datetime.now(zone).date(), dt.time(10, 30), zone)
+        tomorrow = (today + dt.timedelta(1)).replace(hour=15)
+        booked = (_booked("k2example_1", "Dentist", today),
+                  _booked("k4example_1", "Call with Bob", tomorrow))  # fmt: skip
+        self.events = {**{event["id"]: event for event in booked}, **self.events}
 
     async def _insert(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -243,6 +262,7 @@ class Workspace:
 
     async def _free_busy(self, request: web.Request) -> web.Response:
         body = await request.json()
+        self._book(dt.datetime.fromisoformat(body["timeMin"]).tzinfo or dt.UTC)
         busy = [
             {"start": _starts(e), "end": e["end"]["dateTime"]}
             for e in self.events.values()
@@ -352,9 +372,16 @@ class Workspace:
         return web.json_response(self.tasks[key])
 
 
-def _seed(key: str, sender: str, subject: str, text: str, labels: list[str]) -> _JSON:
+def _seed(
+    key: str, sender: str, subject: str, text: str, labels: list[str], at: dt.datetime
+) -> _JSON:
     return {"id": key, "thread": key, "from": sender, "to": f"Ada <{OWNER}>", "subject": subject,
-            "text": text, "labels": labels, "message_id": f"<{key}@example.com>"}  # fmt: skip
+            "text": text, "labels": labels, "message_id": f"<{key}@example.com>",
+            "at": at}  # fmt: skip
+
+
+def _day(from_today: int) -> str:
+    return (dt.datetime.now(dt.UTC).date() + dt.timedelta(from_today)).isoformat()
 
 
 def _searched(mail: _JSON) -> str:
@@ -375,19 +402,19 @@ def _message(mail: _JSON, *, bodies: bool) -> _JSON:
         payload["body"] = {"size": len(text), "data": data}
     shown = {
         "id": mail["id"], "threadId": mail["thread"], "snippet": html.escape(text[:120]),
-        "historyId": "555001", "internalDate": "1795359600000", "sizeEstimate": 10240,
-        "payload": payload,
+        "historyId": "555001", "internalDate": f"{mail['at'].timestamp() * 1000:.0f}",
+        "sizeEstimate": 10240, "payload": payload,
     }  # fmt: skip
     return {**shown, "labelIds": mail["labels"]} if mail["labels"] else shown
 
 
-def _dentist(day: str) -> _JSON:
-    end = f"{day}T23:30:00Z"
+def _booked(key: str, what: str, start: dt.datetime) -> _JSON:
+    end = (start + dt.timedelta(minutes=30)).isoformat()
     return {
-        "kind": "calendar#event", "id": "k2example_1", "status": "confirmed",
-        "summary": "Dentist", "htmlLink": "https://www.google.com/calendar/event?eid=k2",
-        "start": {"dateTime": f"{day}T23:00:00Z", "timeZone": "Europe/Berlin"},
-        "end": {"dateTime": end, "timeZone": "Europe/Berlin"},
+        "kind": "calendar#event", "id": key, "status": "confirmed",
+        "summary": what, "htmlLink": f"https://www.google.com/calendar/event?eid={key[:2]}",
+        "start": {"dateTime": start.isoformat(), "timeZone": str(start.tzinfo)},
+        "end": {"dateTime": end, "timeZone": str(start.tzinfo)},
         "reminders": {"useDefault": True}, "eventType": "default",
     }  # fmt: skip
 

@@ -36,13 +36,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import msgspec
 from aiohttp import WSMsgType, web
 
 from tests.fakes import sound
 from tests.fakes.openai_responses import Gate
+from tests.fakes.served import Served
 
 Json = dict[str, Any]
 _encode = msgspec.json.Encoder().encode
@@ -1177,7 +1178,7 @@ def stamps(payload: bytes) -> list[tuple[int, int]]:
 # --- the server -----------------------------------------------------------------------------------
 
 
-class FakeRealtime:
+class FakeRealtime(Served):
     """The server, in a thread of its own while its `with` block runs.
 
     `default` answers when the script is used up. `vad=False`: only `session.speech_started()` and
@@ -1215,21 +1216,9 @@ class FakeRealtime:
         self._default = default
         self._api_key = api_key
         self._changed = threading.Condition()
-        self._loop: asyncio.AbstractEventLoop | None = None
 
-    def __enter__(self) -> Self:
-        ready = threading.Event()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve_until_stopped(ready)), daemon=True
-        )
-        self._thread.start()
-        ready.wait()
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        assert self._loop
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
+    def __exit__(self, kind: object, err: BaseException | None, trace: object) -> None:
+        super().__exit__(kind, err, trace)
         if kind is None and (problem := self.problem()):
             raise AssertionError(f"fake Realtime: {problem}")
 
@@ -1251,7 +1240,7 @@ class FakeRealtime:
         """Append what the caller says."""
         self._hears.extend(said)
 
-    def wait(self, ready: Callable[[], Any], *, timeout: float = 30.0) -> Any:
+    def wait(self, ready: Callable[[], Any], *, timeout: float = 50.0) -> Any:
         """Return `ready()` once it is true; looked at whenever something happened."""
         with self._changed:
             if not self._changed.wait_for(ready, timeout):
@@ -1259,7 +1248,7 @@ class FakeRealtime:
                 raise AssertionError(f"waited in vain; sent last: {sent[-8:]}; {self.problem()}")
             return ready()
 
-    def wait_session(self, count: int = 1, *, timeout: float = 30.0) -> Session:
+    def wait_session(self, count: int = 1, *, timeout: float = 50.0) -> Session:
         """Return session number `count` (from 1) once it is open."""
         self.wait(lambda: len(self.sessions) >= count, timeout=timeout)
         return self.sessions[count - 1]
@@ -1294,22 +1283,19 @@ class FakeRealtime:
 
     async def start(self, *, host: str = "127.0.0.1", port: int = 0) -> web.AppRunner:
         """Listen on the running loop and set `url`; the caller owes `runner.cleanup()`."""
-        app = web.Application()
-        app.router.add_get("/v1/realtime", self._connect)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, host, port, backlog=4096).start()
-        self.url = f"ws://{host}:{runner.addresses[0][1]}/v1/realtime"
+        runner = await super().start(host=host, port=port)
+        self.url = f"ws{self.origin.removeprefix('http')}/v1/realtime"
         return runner
 
-    async def _serve_until_stopped(self, ready: threading.Event) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        runner = await self.start()
-        ready.set()
-        await self._stop.wait()
+    def application(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/v1/realtime", self._connect)
+        app.on_shutdown.append(self._hang_up)
+        return app
+
+    async def _hang_up(self, _: web.Application) -> None:
         for session in self.sessions:
             session._abort()
-        await runner.cleanup()
 
     async def _connect(self, request: web.Request) -> web.StreamResponse:
         if problem := self._refusal(request):

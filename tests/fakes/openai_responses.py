@@ -39,6 +39,8 @@ from typing import Any, Literal, Self
 import msgspec
 from aiohttp import web
 
+from tests.fakes.served import Served
+
 Json = dict[str, Any]
 
 MODEL_SNAPSHOT = "2026-01-01"
@@ -1189,7 +1191,7 @@ class _Unexpected(Exception):
     """The script has no answer to a request, or one that cannot be."""
 
 
-class FakeOpenAI:
+class FakeOpenAI(Served):
     """The server. Steps are consumed one per accepted request, in order of arrival.
 
     `aside(body)` is asked first and answers what is not part of the script (titles, suggestions);
@@ -1197,6 +1199,8 @@ class FakeOpenAI:
     `/v1/responses`, as compatible servers without it do. Given an `api_key`, any other is a 401.
     Leaving the `with` block calls `assert_done()` unless an exception is on its way.
     """
+
+    cancels = True  # a client that hangs up ends its stream, and is recorded
 
     def __init__(
         self,
@@ -1219,35 +1223,11 @@ class FakeOpenAI:
         self._record, self._validate = record, validate
         self._memory = _Memory()
         self._arrived = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
 
     # -- for tests
 
-    def __enter__(self) -> Self:
-        ready = threading.Event()
-        failure: list[BaseException] = []
-
-        def serve() -> None:
-            try:
-                asyncio.run(self._serve_until_stopped(ready))
-            except BaseException as err:  # reported in the thread that waits
-                failure.append(err)
-            finally:
-                ready.set()
-
-        self._thread = threading.Thread(target=serve, name="fake-openai", daemon=True)
-        self._thread.start()
-        ready.wait()
-        if failure:
-            raise failure[0]
-        return self
-
     def __exit__(self, kind: object, err: BaseException | None, trace: object) -> None:
-        assert self._loop and self._stop and self._thread
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
+        super().__exit__(kind, err, trace)
         if err is None:
             self.assert_done()
         elif problems := self._problems():
@@ -1257,7 +1237,7 @@ class FakeOpenAI:
         """Add steps to the script of a running server."""
         self._script.extend(steps)
 
-    def wait_for(self, count: int, *, timeout_s: float = 10.0) -> Recorded:
+    def wait_for(self, count: int, *, timeout_s: float = 50.0) -> Recorded:
         """Wait until `count` requests have arrived and return that one."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self.requests) >= count, timeout_s):
@@ -1276,17 +1256,15 @@ class FakeOpenAI:
             problems += [f"refused: {line}" for line in self.refused]
         return "; ".join(problems)
 
-    async def _serve_until_stopped(self, ready: threading.Event) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        runner = await self.start(port=0)
-        ready.set()
-        await self._stop.wait()
-        await runner.cleanup()
-
     # -- the server proper
 
-    async def start(self, *, host: str = "127.0.0.1", port: int) -> web.AppRunner:
+    async def start(self, *, host: str = "127.0.0.1", port: int = 0) -> web.AppRunner:
         """Listen on the running loop and set `base_url`; the caller owes `runner.cleanup()`."""
+        runner = await super().start(host=host, port=port)
+        self.base_url = f"{self.origin}/v1"
+        return runner
+
+    def application(self) -> web.Application:
         app = web.Application(client_max_size=64 * 2**20)
         app.router.add_post("/v1/responses", self._post)
         app.router.add_post("/v1/chat/completions", self._post)
@@ -1294,14 +1272,7 @@ class FakeOpenAI:
         app.router.add_get("/v1/responses/{id}", self._stored)
         app.router.add_delete("/v1/responses/{id}", self._stored)
         app.router.add_get("/_fake/load", self._load)
-        # handler_cancellation: a client that hangs up ends its stream at once, and is recorded.
-        runner = web.AppRunner(
-            app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1
-        )
-        await runner.setup()
-        await web.TCPSite(runner, host, port, backlog=4096).start()
-        self.base_url = f"http://{host}:{runner.addresses[0][1]}/v1"
-        return runner
+        return app
 
     async def _load(self, request: web.Request) -> web.Response:
         return web.json_response(vars(self.load))

@@ -11,19 +11,19 @@ signed as Plaid signs them; the test posts them wherever it likes::
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import json
 import secrets
-import threading
 import time
 import uuid
 from hashlib import sha256
-from typing import Any, Self
+from typing import Any
 
 import jwt
 from aiohttp import ClientSession, web
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.fakes.served import Served
 
 HOSTS = ("sandbox.plaid.com", "production.plaid.com")
 CLIENT_ID, SECRET = "client-of-a-test", "secret-of-a-test"
@@ -62,7 +62,7 @@ class Item:
         self.log.append((kind, row))
 
 
-class FakePlaid:
+class FakePlaid(Served):
     """The server, in a thread of its own. `asked` lists (path, body, headers) of every request.
 
     `fail[path]` is a list of refusals, HTTP statuses or texts (not JSON) answered first.
@@ -81,9 +81,6 @@ class FakePlaid:
         self.kid = str(uuid.uuid4())
         self.key_expired = False
         self.home = ""  # where we are, for pages and webhooks that no test sends by hand
-        self.origin = ""
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -128,28 +125,12 @@ class FakePlaid:
         headers = {"kid": kid or self.kid}
         return body, jwt.encode(claims, key or self.key, algorithm=algorithm, headers=headers)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._ready.wait()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-
-    async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    def application(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/hl/{key}", self._page)
         app.router.add_post("/hl/{key}", self._decide)
         app.router.add_post("/{path:.*}", self._answer)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        self._ready.set()
-        await self._stop.wait()
-        await runner.cleanup()
+        return app
 
     async def _answer(self, request: web.Request) -> web.Response:
         body = await request.json()

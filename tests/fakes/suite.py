@@ -72,7 +72,7 @@ class Suite:
         self._zygote.stdin.write("start\n")
         self._zygote.stdin.flush()
         self._group = int(self._zygote.stdout.readline())
-        deadline = time.monotonic() + 30.0
+        deadline = time.monotonic() + 60.0
         while not self._listens():
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)

@@ -42,6 +42,7 @@ from aiohttp import web
 from yarl import URL
 
 from tests.fakes import sound
+from tests.fakes.served import Served
 
 Json = dict[str, Any]
 Params = Mapping[str, str | list[str]]
@@ -304,7 +305,8 @@ class _Wire(asyncio.Protocol):
 
     def _frames(self, buffer: bytes) -> bytes:
         at = 0
-        while len(buffer) - at >= 2:
+        # Nothing counts after a goodbye: behind werkzeug, flask-sock writes an HTTP answer there.
+        while self.code is None and len(buffer) - at >= 2:
             length, head = buffer[at + 1] & 0x7F, 2
             if length >= 126:
                 head = 4 if length == 126 else 10
@@ -473,7 +475,7 @@ class Caller(_Phone):
         self._detour = _twiml(200, "text/xml", instructions) if starts else instructions
         self._wake()
 
-    async def until(self, ready: Callable[[], Any], *, timeout: float = 30.0) -> Any:
+    async def until(self, ready: Callable[[], Any], *, timeout: float = 50.0) -> Any:
         """Return `ready()` once it is true; looked at at every frame, message and change."""
         deadline = asyncio.get_running_loop().time() + timeout
         while not (found := ready()):
@@ -489,7 +491,7 @@ class Caller(_Phone):
                 raise AssertionError(f"waited in vain: {recent}; {self.problems}") from None
         return found
 
-    async def ended(self, *, timeout: float = 30.0) -> None:
+    async def ended(self, *, timeout: float = 50.0) -> None:
         """Return once the call is over."""
         assert self._life
         await asyncio.wait_for(asyncio.shield(self._life), timeout)
@@ -945,7 +947,7 @@ class Sent:
     form: dict[str, str | list[str]] = field(default_factory=dict)
 
 
-class FakeTwilio:
+class FakeTwilio(Served):
     """Twilio's API, in a thread of its own while its `with` block runs.
 
     `messages` and `calls` are the resources as Twilio shows them, oldest first. `opted_out` are
@@ -962,7 +964,6 @@ class FakeTwilio:
         self.requests: list[Sent] = []
         self.opted_out: set[str] = set()
         self.unreachable: dict[str, int] = {}
-        self.origin = ""
         self._forms: dict[str, dict[str, str | list[str]]] = {}
         self._callers: dict[str, tuple[Caller, asyncio.AbstractEventLoop]] = {}
         self._plans: list[_Plan] = []
@@ -972,17 +973,6 @@ class FakeTwilio:
     def environ(self) -> dict[str, str]:
         """The settings that send an application here."""
         return {**self.account.environ, "ODAI_EGRESS_MAP": f"{self.HOST}={self.origin}"}
-
-    def __enter__(self) -> Self:
-        ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), daemon=True)
-        self._thread.start()
-        ready.wait()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
 
     def fail(self, path: str, code: int = 20429, *, lose: bool = False) -> None:
         """Let the next request whose path contains `path` fail with `code`.
@@ -995,7 +985,7 @@ class FakeTwilio:
         """Return the bodies sent (to a number)."""
         return [m["body"] for m in list(self.messages) if not to or m["to"] == to]
 
-    def wait(self, ready: Callable[[], Any], *, timeout: float = 30.0) -> Any:
+    def wait(self, ready: Callable[[], Any], *, timeout: float = 50.0) -> Any:
         """Return `ready()` once it is true; looked at after each request."""
         with self._changed:
             if not self._changed.wait_for(ready, timeout):
@@ -1048,22 +1038,10 @@ class FakeTwilio:
 
     # -- the server
 
-    async def _serve(self, ready: threading.Event) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        runner = await self.start()
-        ready.set()
-        await self._stop.wait()
-        await runner.cleanup()
-
-    async def start(self, *, port: int = 0) -> web.AppRunner:
-        """Listen on the running loop and set `origin`; the caller owes `runner.cleanup()`."""
+    def application(self) -> web.Application:
         app = web.Application()
         app.router.add_route("*", "/2010-04-01/Accounts/{account}/{rest:.*}", self._answer)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        self.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        return runner
+        return app
 
     async def _answer(self, request: web.Request) -> web.Response:
         raw = parse_qs((await request.read()).decode(), keep_blank_values=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -45,7 +46,10 @@ def ask(services: Callable[..., Services], google: Google) -> Ask:
 
 def test_mail_that_was_written_is_found(ask: Ask, google: Google) -> None:
     """Sent, answered, drafted and archived mail is where it belongs."""
-    assert len(ask("fetch_google_email_inbox")["messages"]) == 2
+    inbox = ask("fetch_google_email_inbox")["messages"]
+    now = dt.datetime.now(dt.UTC)
+    ages = [now - dt.datetime.fromisoformat(mail["date"]) for mail in inbox]
+    assert ages == sorted(ages) and dt.timedelta(hours=2) < ages[0] < ages[1] < dt.timedelta(2)
     ask("send_google_email", recipient_emails=["bob@example.com"], subject="Plans", body="Noodles?")
     [sent] = ask("search_google_mail", query="plans")["messages"]
     assert sent["subject"] == "Plans" and len(google.sent) == 1
@@ -59,14 +63,17 @@ def test_mail_that_was_written_is_found(ask: Ask, google: Google) -> None:
 
 def test_events_can_be_made_moved_and_removed(ask: Ask) -> None:
     """The calendar keeps what it is told."""
-    made = ask("create_google_calendar_event", title="Noodles", start_time="2026-11-25T12:00")
-    shown = ask("get_google_calendar_events", start_date="2026-11-25")["events"]
-    assert [event["title"] for event in shown] == ["Dentist", "Noodles"]
+    today = dt.datetime.now(dt.UTC).date()
+    [dentist] = ask("get_google_calendar_events", start_date=f"{today}")["events"]
+    assert dentist["start"].startswith(f"{today}T10:30")  # a sensible hour
+    day = f"{today + dt.timedelta(1)}"
+    made = ask("create_google_calendar_event", title="Noodles", start_time=f"{day}T12:00")
+    shown = ask("get_google_calendar_events", start_date=day)["events"]
+    assert [event["title"] for event in shown] == ["Noodles", "Call with Bob"]
     ask("update_google_calendar_event", event_id=made["id"], title="Soup")
-    ask("find_google_calendar_free_time", start_time="2026-11-25T09:00",
-        end_time="2026-11-25T18:00")  # fmt: skip
+    ask("find_google_calendar_free_time", start_time=f"{day}T09:00", end_time=f"{day}T18:00")
     ask("delete_google_calendar_event", event_id=made["id"])
-    assert len(ask("get_google_calendar_events", start_date="2026-11-25")["events"]) == 1
+    assert len(ask("get_google_calendar_events", start_date=day)["events"]) == 1
 
 
 def test_documents_and_tables_grow(ask: Ask) -> None:

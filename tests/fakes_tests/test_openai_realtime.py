@@ -112,7 +112,7 @@ class Wire:
         await self.socket.send(json.dumps({"type": kind, **fields}))
 
     async def until(self, kind: str) -> dict[str, Any]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(50):
             while True:
                 event: dict[str, Any] = json.loads(await self.socket.recv())
                 # The one place where the types lag behind the wire.
@@ -215,17 +215,20 @@ def test_the_sdk_truncates_what_the_caller_talks_over() -> None:
 
 def test_the_sdk_sees_a_drop_and_a_new_session_goes_on() -> None:
     """A dropped connection raises in the SDK; the script goes on in the next session."""
+    all_said = Gate()
 
     async def scenario(fake: FakeRealtime) -> None:
         async with sdk(fake) as session:
             await speak(session)
+            all_said.open()  # dropped earlier, it is the sending that raises
             with pytest.raises(websockets.exceptions.ConnectionClosedError):
                 await events_until(session, "audio_end")
         async with sdk(fake) as session:
             await speak(session)
             await events_until(session, "audio_end")
 
-    with FakeRealtime(Drop(after=2, of=Speak("Well", ms=800)), Speak("Again.")) as fake:
+    well = Speak("Well", ms=800, gate=all_said, gate_after=1)
+    with FakeRealtime(Drop(after=2, of=well), Speak("Again.")) as fake:
         asyncio.run(scenario(fake))
         fake.wait(lambda: all(session.closed for session in fake.sessions))
         assert len(fake.sessions[0].told("response.output_audio.delta")) == 2
@@ -468,11 +471,12 @@ def test_speech_by_script_errors_and_the_end_of_the_hour() -> None:
 def test_a_session_ends_at_its_maximum() -> None:
     """A session that reaches its maximum duration is told so and closed."""
 
-    async def talk(client: Wire) -> None:
-        assert (await client.until("error"))["error"]["code"] == "session_expired"
+    async def scenario(fake: FakeRealtime) -> None:
+        async with wire(fake) as client:
+            assert (await client.until("error"))["error"]["code"] == "session_expired"
 
     with FakeRealtime(longest_s=0.05) as fake:
-        on_wire(fake, talk)
+        asyncio.run(scenario(fake))
 
 
 def test_silence_is_told_when_asked_for() -> None:
@@ -564,5 +568,5 @@ def test_it_runs_as_a_process_with_stamps() -> None:
         assert found[0][0][0] < found[1][0][0]
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(50)
         process.stdout.close()

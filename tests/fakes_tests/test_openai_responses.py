@@ -103,7 +103,7 @@ def post(fake: FakeOpenAI, body: dict[str, Any], path: str = "/responses") -> tu
         json.dumps(body).encode(),
         {"authorization": "Bearer secret", "content-type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=50) as answer:
         return answer.headers, answer.read()
 
 
@@ -422,7 +422,7 @@ def test_a_missing_or_wrong_key_is_a_401() -> None:
     with FakeOpenAI(api_key="right") as fake:
         request = urllib.request.Request(fake.base_url + "/responses", b"{}")
         with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(request, timeout=10)
+            urllib.request.urlopen(request, timeout=50)
         assert caught.value.code == 401
         with pytest.raises(openai.AuthenticationError) as refused:
             create(fake)
@@ -496,7 +496,7 @@ def test_a_gate_holds_the_stream_and_a_hang_up_is_noticed() -> None:
 
     with FakeOpenAI(Reply(Text("One two three four"), gate=gate, gate_after=2)) as fake:
         asyncio.run(main(fake))
-        assert fake.requests[0].finished.wait(10)
+        assert fake.requests[0].finished.wait(50)
         assert fake.requests[0].outcome == "client_gone"
     assert seen == ["One", " two"]
 
@@ -541,7 +541,7 @@ def test_the_bench_process_serves_stamped_deltas() -> None:
         fake.base_url = base_url
         events = events_of(fake)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(50) == 0
     deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
     assert len(deltas) == 5
     assert all(int(delta[1:20]) > 0 for delta in deltas)

@@ -158,7 +158,7 @@ def test_clear_drops_what_is_queued_and_returns_its_marks_at_once() -> None:
                 await caller.until(lambda: caller.clears)
                 await caller.until(lambda: not caller.hearing)
                 await caller.hang_up()
-            await asyncio.wait_for(_until(lambda: app.got("stop")), 10)
+            await asyncio.wait_for(_until(lambda: app.got("stop")), 50)
             return caller
 
     caller = asyncio.run(scenario())
@@ -186,7 +186,7 @@ def test_keys_a_lost_network_and_several_callers() -> None:
                 await one.until(lambda: one.streaming)
                 await two.until(lambda: two.streaming)
                 one.press("42")
-                await asyncio.wait_for(_until(lambda: len(app.got("dtmf")) == 2), 10)
+                await asyncio.wait_for(_until(lambda: len(app.got("dtmf")) == 2), 50)
                 two.drop()
                 await two.ended()
                 assert two.closed_by == "network" and one.streaming

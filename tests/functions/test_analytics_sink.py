@@ -8,7 +8,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self
+from typing import Any
 
 import functions_framework
 import pytest
@@ -24,12 +24,13 @@ from common.events.push import pushed
 from run.local.functions import FOLDER
 from run.local.suite import create_suite
 from tests.assistant.conversation import Conversation
+from tests.fakes.served import Served
 
 Make = Callable[..., Services]
 MOST = 100
 
 
-class FakeSegment:
+class FakeSegment(Served):
     """`POST /v1/batch`; `refusals` are statuses to answer before it accepts."""
 
     def __init__(self) -> None:
@@ -37,40 +38,21 @@ class FakeSegment:
         self.authorization: set[str] = set()
         self.refusals: list[int] = []
         self.arrived = threading.Condition()
-        self.origin = ""
 
     @property
     def messages(self) -> list[dict[str, Any]]:
         """Return every message accepted."""
         return [message for batch in self.batches for message in batch["batch"]]
 
-    def __enter__(self) -> Self:
-        ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), daemon=True)
-        self._thread.start()
-        ready.wait()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-
     def wait_for(self, count: int) -> None:
         """Wait until so many messages were accepted."""
         with self.arrived:
-            assert self.arrived.wait_for(lambda: len(self.messages) >= count, 20.0)
+            assert self.arrived.wait_for(lambda: len(self.messages) >= count, 50.0)
 
-    async def _serve(self, ready: threading.Event) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    def application(self) -> web.Application:
         app = web.Application()
         app.router.add_post("/v1/batch", self._batch)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        ready.set()
-        await self._stop.wait()
-        await runner.cleanup()
+        return app
 
     async def _batch(self, request: web.Request) -> web.Response:
         assert request.host == "api.segment.io"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections.abc import Callable, Iterator
@@ -38,8 +37,7 @@ def titled(body: dict[str, Any]) -> Any:
 
 async def quiet(made: Services) -> None:
     """Wait until no ended turn is thought about, so that the model may go."""
-    if tasks := set(made.closing._tasks):
-        await asyncio.wait(tasks, timeout=20.0)
+    await made.closing.finish(timeout=50.0)
 
 
 @pytest.fixture

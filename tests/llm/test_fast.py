@@ -99,8 +99,8 @@ class Told:
     def __init__(self) -> None:
         self.calls: list[Any] = []
 
-    def delta(self, text: str) -> None:
-        self.calls.append(text)
+    def delta(self, *texts: str) -> None:
+        self.calls += texts
 
     def answered(self, response: ModelResponse) -> None:
         self.calls.append(response.output)

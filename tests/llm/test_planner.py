@@ -247,6 +247,15 @@ DONE = [
     ("compare prices for a tent", "get_google_products", {"query": "tent"}),
     ("open bbc.com in a new tab", "open_external_url_in_tab", {"url": "bbc.com"}),
     ("pause the music", "pause_spotify", {}),
+    ("put lunch with Ann on my calendar tomorrow at noon", "create_google_calendar_event",
+     {"title": "lunch with Ann", "start_time": "2026-11-26T12:00"}),
+    ("schedule a meeting with the team on Friday at 10am", "create_google_calendar_event",
+     {"title": "meeting with the team", "start_time": "2026-11-27T10:00"}),
+    ("Where is 10 Downing Street?", "geocode_address", {"address": "10 Downing Street"}),
+    ("Where is 221B Baker Street, London?", "geocode_address",
+     {"address": "221B Baker Street, London"}),
+    ("How's the weather right here?", NOW_HERE, {}),
+    ("weather here", NOW_HERE, {}),
     ("what's the news today", "get_google_news_top_stories", {}),
 ]  # fmt: skip
 
@@ -282,6 +291,9 @@ def test_buying_waits_for_a_yes(keyed: Planner, everything: Registry) -> None:
         ("search amazon for a kettle", "CANOPY_API_KEY"),
         ("track 1Z999AA10123456784", "EASYPOST_API_KEY"),
         ("is flight UA 1234 on time", "FLIGHTAWARE_API_KEY"),
+        ("send an email to bob@example.com saying hi", "GOOGLE_CLIENT_ID"),
+        ("add buy milk to my Google Tasks", "GOOGLE_CLIENT_ID"),
+        ("search slack for the offsite", "SLACK_CLIENT_ID"),
         ("hotel in Porto for three nights from Friday", "SERPAPI_API_KEY"),
     ],
 )  # fmt: skip
@@ -307,3 +319,11 @@ def test_what_is_set_up_is_preferred(
 ) -> None:
     """Without keys, keyless services answer what they can."""
     assert [call.tool for call in plan(keyless, everything, text).calls] == [tool]
+
+
+def test_only_what_works_is_offered(keyless: Planner, everything: Registry) -> None:
+    """What a greeting offers to try needs no key and no client id."""
+    (said,) = plan(keyless, everything, "hi").notes
+    offered = [e for e in everything.entries.values() if f"“{e.connector.examples[0]}”" in said]
+    assert len(offered) == 3
+    assert not [e.slug for e in offered if e.connector.secrets or e.connector.account]

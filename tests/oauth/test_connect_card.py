@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from common.assistant.manner import Manner
+from common.assistant.protocol import Prompt
 from common.bootstrap import Services
 from common.oauth.flow import Profile, Tokens
 from common.oauth.providers import PROVIDERS
-from tests.assistant.conversation import Conversation, of
+from tests.assistant.conversation import Conversation, Event, check_turn, of, text_of
 from tests.fakes.google import Google
+from tests.fakes.openai_responses import Calls, FakeOpenAI, Text
 from tests.fakes.plaid import FakePlaid
 
 Make = Callable[..., Services]
@@ -52,6 +55,17 @@ def test_the_missing_account_is_offered(
     assert shown["url"] == url and shown["name"] == name
     said = "".join(event["response"] for event in of(talk.events, "llm_response"))
     assert "connected" in said and shown["message"] in said
+    assert "http" not in said  # an address opens where nobody is signed in; the button is here
+
+
+def test_by_text_the_address_is_told(services: Make, everything: dict[str, str]) -> None:
+    """Where no button can be drawn, the answer says where to go."""
+    made = services(**everything)
+    talk = Conversation(made)
+    sms = Manner("text")
+    talk.do(lambda: made.turns.prompt(talk.room, Prompt("search my mail for invoice"), manner=sms))
+    said = "".join(event["response"] for event in of(talk.settled(), "llm_response"))
+    assert "/auth/google/login?feature=mail" in said
 
 
 class _DeadSlack(BaseHTTPRequestHandler):
@@ -88,10 +102,52 @@ def test_a_vendor_that_says_it_in_its_own_way_has_the_button_too(services: Make)
     assert output["output"]["response"]["url"].startswith("/oauth_google/login?provider=slack")
 
 
-def test_what_is_not_set_up_has_no_button(services: Make) -> None:
-    """Without the operator's keys there is nothing to open: the error says which are missing."""
-    talk = Conversation(services())
-    [output] = of(talk.turn("search my mail for invoice"), "tool_output")
-    shown: Any = output["output"]
-    assert shown["response_type"] == "error" and "url" not in shown["response"]
-    assert "GOOGLE_CLIENT_ID" in shown["response"]["message"]
+def test_what_is_not_set_up_is_not_tried(services: Make) -> None:
+    """Without the operator's client there is nothing to link: the answer says what to set."""
+    events = Conversation(services()).turn("send an email to bob@example.com saying hello")
+    assert not of(events, "tool_output") and not of(events, "approval_required")
+    assert "GOOGLE_CLIENT_ID" in text_of(events)
+
+
+SEND = {
+    "recipient_emails": ["bob@example.com"], "subject": "hello", "body": "hello",
+}  # fmt: skip
+
+
+def sent(services: Make, settings: dict[str, str]) -> tuple[list[Event], Any]:
+    """Have a model send mail for somebody who linked their calendar only; return what is shown."""
+    with FakeOpenAI(
+        Calls([("transfer_to_gmail", {})]), Calls([("send_google_email", SEND)]), Text("I see.")
+    ) as fake:
+        made = services(OPENAI_BASE_URL=fake.base_url, OPENAI_API_KEY="k", **settings)
+        scopes = PROVIDERS["google"].scopes_for(["calendar"])
+        tokens = Tokens(access="t", refresh="r", scopes=scopes)
+        made.loop.run(made.linked.link("u1", "google", Profile("g1", "Ada"), tokens))
+        talk = Conversation(made)
+        events = talk.turn("send an email to bob@example.com saying hello")
+        [output] = of(events, "tool_output")
+        check_turn(events)
+        talk.leave()
+    return events, output["output"]
+
+
+def test_the_account_is_asked_for_before_the_yes(
+    services: Make, everything: dict[str, str]
+) -> None:
+    """Who linked only a calendar is offered to allow mail, not to approve what would fail."""
+    events, shown = sent(services, everything)
+    assert not of(events, "approval_required")
+    assert shown["response_type"] == "google_account_needed"
+    assert shown["response"]["url"] == "/auth/google/login?feature=mail"
+
+
+def test_what_is_not_set_up_is_not_offered_to_a_model(services: Make) -> None:
+    """Without the operator's client a model cannot propose mail, and is told what to set."""
+    with FakeOpenAI(Text("Mail is not set up.")) as fake:
+        talk = Conversation(services(OPENAI_BASE_URL=fake.base_url, OPENAI_API_KEY="k"))
+        talk.turn("send an email to bob@example.com saying hello")
+        talk.leave()
+        asked = fake.requests[0].body
+    assert "send_google_email" not in str(asked["tools"])
+    assert "transfer_to_gmail" not in str(asked["tools"])
+    assert "GOOGLE_CLIENT_ID" in str(asked["instructions"])

@@ -208,7 +208,7 @@ def test_news_that_arrive_during_a_sync_are_not_lost(
         item.happen("added", transaction("t3", "2026-11-02", 2))
         asyncio.run_coroutine_threadsafe(
             app.store.commit(Update(kept.path, {"stale": True})), app.loop.loop
-        ).result(5)
+        ).result(50)
 
     plaid.asked = _Hook(plaid.asked, len(plaid.asked), webhook)
     assert kept.sync()

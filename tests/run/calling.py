@@ -22,7 +22,7 @@ from tests.fakes import acts
 from tests.fakes.openai_realtime import FakeRealtime
 from tests.fakes.twilio import ACCOUNT, Caller, new_sid
 
-SECONDS = 20.0
+SECONDS = 50.0
 
 
 class _Quiet(WSGIRequestHandler):
@@ -193,7 +193,7 @@ def containers(
 
     yield make
     for each in opened:
-        each.__exit__(None)
+        each.__exit__(None, None, None)
 
 
 def _of_a_call(task: asyncio.Task[Any]) -> bool:

@@ -17,7 +17,7 @@ import aiohttp
 from tests.fakes.suite import Suite
 
 Event = dict[str, Any]
-SECONDS = 20.0
+SECONDS = 50.0
 
 
 class Client:

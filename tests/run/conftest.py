@@ -11,10 +11,10 @@ import pytest
 from common.bootstrap import Services
 from run.local.suite import create_suite
 from tests.assistant.acting import effects
-from tests.browser import DESKTOP, PHONE, launched, opened
+from tests.browser import DESKTOP, PHONE
 from tests.fakes import acts
 from tests.fakes.openai_responses import FakeOpenAI, Step
-from tests.fakes.twilio import FakeTwilio
+from tests.fakes.twilio import ACCOUNT, FakeTwilio
 from tests.fakes.vendors import Vendors
 from tests.run.phones import Clock, Phone
 from tests.run.serving import Server
@@ -46,7 +46,16 @@ def server(
         ODAI_SOCKETS_PER_USER="6",
         ODAI_LOG_LEVEL="DEBUG",
         ODAI_EGRESS_MAP=vendors.egress_map,
+        **ACCOUNT.environ,  # so that there is something to ask a yes for, with no account linked
     )
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def offline(tmp_path_factory: pytest.TempPathFactory, vendors: Vendors) -> Iterator[Server]:
+    """Run the server as it is with no key at all: its planner answers."""
+    running = Server(tmp_path_factory.mktemp("offline"), ODAI_EGRESS_MAP=vendors.egress_map)
     yield running
     assert running.stop() == 0
 
@@ -101,14 +110,12 @@ def phone_suite(
 
 
 @pytest.fixture
-def page() -> Iterator[Any]:
-    """Open an empty page in Chromium; its complaints are kept in `page.complaints`."""
-    with launched() as browser:
-        yield opened(browser, **DESKTOP)
+def page(open_page: Callable[..., Any]) -> Any:
+    """Open an empty page; its complaints are kept in `page.complaints`."""
+    return open_page(**DESKTOP)
 
 
 @pytest.fixture
-def phone_page() -> Iterator[Any]:
+def phone_page(open_page: Callable[..., Any]) -> Any:
     """Open an empty page on a phone: small, touched, without a mouse."""
-    with launched() as browser:
-        yield opened(browser, **PHONE)
+    return open_page(**PHONE)

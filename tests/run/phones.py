@@ -86,7 +86,7 @@ class Phone:
             changed = asyncio.Event()
             watch = await self.services.store.watch(Query(collection), lambda _: changed.set())
             try:
-                async with asyncio.timeout(30.0):
+                async with asyncio.timeout(50.0):
                     while not await asyncio.to_thread(ready):
                         await changed.wait()
                         changed.clear()

@@ -21,7 +21,7 @@ from run.local.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 READY = "Stop with Ctrl-C."
-SECONDS = 20.0
+SECONDS = 50.0
 Event = dict[str, Any]
 
 
@@ -91,8 +91,8 @@ class Server:
         """Send a signal and wait for the end; returns the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(how)
-        code = self.process.wait(10)
-        self._reader.join(10)
+        code = self.process.wait(SECONDS)
+        self._reader.join(SECONDS)
         assert self.process.stdout is not None
         self.process.stdout.close()
         assert "Traceback" not in self.output, self.output
@@ -101,8 +101,8 @@ class Server:
     def kill(self) -> None:
         """End all of it at once, as a power cut would."""
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
-        self._reader.join(10)
+        self.process.wait(SECONDS)
+        self._reader.join(SECONDS)
         assert self.process.stdout is not None
         self.process.stdout.close()
 

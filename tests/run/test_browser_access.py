@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.browser import DESKTOP, PHONE, launched, opened
+from tests.browser import DESKTOP, PHONE
 from tests.fakes.openai_responses import Calls, FakeOpenAI, Text
+from tests.fakes.twilio import ACCOUNT
 from tests.run.serving import Server
 from tests.web.test_looks import recordings
 
@@ -24,8 +25,8 @@ ALL_LOOKS = [
     for name, size in (("desktop", DESKTOP), ("phone", PHONE))
     for scheme in ("light", "dark")
 ]
-# Both sizes and both palettes once; ODAI_TEST_LOOKS=all for every pair.
-LOOKS = ALL_LOOKS if os.environ.get("ODAI_TEST_LOOKS") == "all" else [ALL_LOOKS[0], ALL_LOOKS[-1]]
+# Both sizes and both palettes once; ODAI_TEST_BROWSER=all for every pair.
+LOOKS = ALL_LOOKS if os.environ.get("ODAI_TEST_BROWSER") == "all" else [ALL_LOOKS[0], ALL_LOOKS[-1]]
 AXE = "async () => (await axe.run(document, { resultTypes: ['violations'] })).violations"
 GRAVE = ("serious", "critical")
 ANSWER = """\
@@ -52,11 +53,9 @@ REMINDER = (
 )
 YOU = ("Connections", "Memory", "Plans", "Usage", "Activity", "Account")
 HEARD = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
-DRAFT = {
-    "recipient_emails": ["dana@example.com"],
-    "subject": "Ten minutes late",
-    "body": "Hello Dana,\n\nthe train is late.\n",
-    "cc_emails": None,
+LATE = {
+    "phone_number": "+14155550123",
+    "message": "Hello Dana,\n\nthe train is late.\n",
 }
 
 
@@ -92,6 +91,7 @@ def sandboxed(tmp_path_factory: pytest.TempPathFactory, model: FakeOpenAI) -> It
         ODAI_SANDBOX="1",
         OPENAI_BASE_URL=model.base_url,
         OPENAI_API_KEY="key-of-a-test",
+        **ACCOUNT.environ,
     )
     yield running
     assert running.stop() == 0
@@ -100,127 +100,126 @@ def sandboxed(tmp_path_factory: pytest.TempPathFactory, model: FakeOpenAI) -> It
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("look", LOOKS)
 def test_axe_finds_nothing_grave_in_any_state(
-    look: dict[str, Any], sandboxed: Server, model: FakeOpenAI
+    look: dict[str, Any], sandboxed: Server, model: FakeOpenAI, open_page: Callable[..., Any]
 ) -> None:
     """Names, roles and contrast hold from signing in to leaving, on every screen and palette."""
     from playwright.sync_api import expect
 
     found: list[str] = []
     phone = look["viewport"] == PHONE["viewport"]
-    with launched(*HEARD) as browser:
-        page = opened(browser, reduced_motion="reduce", **look)
-        part = page.get_by_test_id
+    page = open_page(*HEARD, reduced_motion="reduce", **look)
+    part = page.get_by_test_id
 
-        def ask(text: str) -> None:
-            turns = page.locator(".turn").count()
-            part("composer").fill(text)
-            part("send").click()
-            expect(page.locator(".turn").nth(turns)).to_be_visible()
+    def ask(text: str) -> None:
+        turns = page.locator(".turn").count()
+        part("composer").fill(text)
+        part("send").click()
+        expect(page.locator(".turn").nth(turns)).to_be_visible()
 
-        def check(state: str) -> None:
-            found.extend(grave(page, state))
+    def check(state: str) -> None:
+        found.extend(grave(page, state))
 
-        def side() -> None:
-            if phone:
-                page.locator("#menu").click()
+    def side() -> None:
+        if phone:
+            page.locator("#menu").click()
 
-        page.goto(sandboxed.base)
-        expect(part("sign-in")).to_be_visible()
-        check("sign-in")
-        page.goto("about:blank")
-        page.goto(f"{sandboxed.base}/#token={sandboxed.token('Ada')}")
-        expect(page.locator("#welcome h2")).to_be_visible()
-        check("welcome")
+    page.goto(sandboxed.base)
+    expect(part("sign-in")).to_be_visible()
+    check("sign-in")
+    page.goto("about:blank")
+    page.goto(f"{sandboxed.base}/#token={sandboxed.token('Ada')}")
+    expect(page.locator("#welcome h2")).to_be_visible()
+    check("welcome")
 
-        model.then(
-            Calls(
-                [
-                    (
-                        "get_forecast_weather_by_location",
-                        {"location": "Boston", "days": 3, "date": None},
-                    ),
-                    ("search_google_mail", {"query": "invoice"}),
-                ],
-                offered=False,
-            ),
-            Text(ANSWER),
-        )
-        ask("What's the weather in Boston tomorrow?")
-        expect(part("regenerate")).to_be_attached()
-        check("answer")
-        for data in page.locator(".card-data > summary").all():
-            data.click()
-        check("answer with its data")
-        part("edit").click()
-        check("edit")
-        page.keyboard.press("Escape")
+    model.then(
+        Calls(
+            [
+                (
+                    "get_forecast_weather_by_location",
+                    {"location": "Boston", "days": 3, "date": None},
+                ),
+                ("search_google_mail", {"query": "invoice"}),
+            ],
+            offered=False,
+        ),
+        Text(ANSWER),
+    )
+    ask("What's the weather in Boston tomorrow?")
+    expect(part("regenerate")).to_be_attached()
+    check("answer")
+    for data in page.locator(".card-data > summary").all():
+        data.click()
+    check("answer with its data")
+    part("edit").click()
+    check("edit")
+    page.keyboard.press("Escape")
 
-        model.then(
-            Calls([("transfer_to_gmail", {})]), Calls([("create_google_email_draft", DRAFT)])
-        )
-        ask("Write Dana an email that I'm ten minutes late.")
-        expect(part("approval")).to_be_visible()
-        check("approval")
-        part("change").click()
-        check("approval to change")
-        model.then(Text("All right."))
-        part("deny").click()
-        expect(page.locator("#turns").get_by_text("All right.")).to_be_visible()
-        check("declined")
+    model.then(Calls([("transfer_to_twilio", {})]), Calls([("send_sms", LATE)]))
+    ask("Text +14155550123 that I'm ten minutes late.")
+    expect(part("approval")).to_be_visible()
+    check("approval")
+    part("change").click()
+    check("approval to change")
+    model.then(Text("All right."))
+    part("deny").click()
+    expect(page.locator("#turns").get_by_text("All right.")).to_be_visible()
+    check("declined")
 
-        model.then(Calls([("transfer_to_reminders", {})]), Calls([REMINDER]), Text("I will."))
-        ask("Remind me to call Dana tomorrow at nine.")
-        expect(part("regenerate")).to_have_count(3)
+    model.then(Calls([("transfer_to_reminders", {})]), Calls([REMINDER]), Text("I will."))
+    ask("Remind me to call Dana tomorrow at nine.")
+    expect(part("regenerate")).to_have_count(3)
 
-        side()
-        expect(part("chat-item").first).to_be_visible()
-        check("chats")
-        part("search").fill("boston")
-        expect(part("found").first).to_be_visible()
-        check("search")
-        part("search").fill("")
-        part("chat-options").first.click()
-        expect(page.get_by_role("dialog")).to_be_visible()
-        check("chat options")
-        page.keyboard.press("Escape")
+    side()
+    expect(part("chat-item").first).to_be_visible()
+    check("chats")
+    part("search").fill("boston")
+    expect(part("found").first).to_be_visible()
+    check("search")
+    part("search").fill("")
+    part("chat-options").first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    check("chat options")
+    page.keyboard.press("Escape")
 
-        part("open-you").click()
-        tabs = part("you").get_by_role("tab")
-        for name in YOU:
-            tabs.get_by_text(name, exact=True).click()
-            expect(page.locator(".you-page:not([aria-busy])")).to_be_visible()
-            if name == "Memory":
-                part("you").get_by_role("textbox").first.fill("I am vegetarian")
-                part("you").get_by_role("button", name="Remember").click()
-                expect(part("you").get_by_role("button", name="Forget")).to_be_visible()
-            check(f"you: {name}")
-        tabs.first.click()
-        part("you").get_by_role("button", name="Connect Google").click()
-        expect(part("connect")).to_be_visible()
-        check("connect")
-        page.keyboard.press("Escape")
-        expect(part("connect")).to_have_count(0)
-        page.keyboard.press("Escape")
-        expect(part("you")).to_have_count(0)
+    part("open-you").click()
+    tabs = part("you").get_by_role("tab")
+    for name in YOU:
+        tabs.get_by_text(name, exact=True).click()
+        expect(page.locator(".you-page:not([aria-busy])")).to_be_visible()
+        if name == "Memory":
+            part("you").get_by_role("textbox").first.fill("I am vegetarian")
+            part("you").get_by_role("button", name="Remember").click()
+            expect(part("you").get_by_role("button", name="Forget")).to_be_visible()
+        check(f"you: {name}")
+    tabs.first.click()
+    part("you").get_by_role("button", name="Connect Google").click()
+    expect(part("connect")).to_be_visible()
+    check("connect")
+    page.keyboard.press("Escape")
+    expect(part("connect")).to_have_count(0)
+    page.keyboard.press("Escape")
+    expect(part("you")).to_have_count(0)
 
-        page.evaluate("document.activeElement.blur()")
-        page.keyboard.press("?")
-        expect(part("help")).to_be_visible()
-        check("help")
-        page.keyboard.press("Escape")
-        # A server that says nothing: the call stays as it begins.
-        page.route_web_socket("**/app/voice/**", lambda _: None)
-        part("open-voice").click()
-        expect(part("voice-hang-up")).to_be_visible()
-        check("voice")
-        part("voice-hang-up").click()
-        assert not found, "\n".join(found)
-        assert page.complaints == []
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("?")
+    expect(part("help")).to_be_visible()
+    check("help")
+    page.keyboard.press("Escape")
+    # A server that says nothing: the call stays as it begins.
+    page.route_web_socket("**/app/voice/**", lambda _: None)
+    part("open-voice").click()
+    expect(part("voice-hang-up")).to_be_visible()
+    check("voice")
+    part("voice-hang-up").click()
+    assert not found, "\n".join(found)
+    assert page.complaints == []
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("look", LOOKS[1:])
-def test_axe_finds_nothing_grave_in_any_result(look: dict[str, Any], sandboxed: Server) -> None:
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_finds_nothing_grave_in_any_result(
+    look: dict[str, Any], sandboxed: Server, open_page: Callable[..., Any]
+) -> None:
     """Every result a vendor's recording becomes is named, labelled and readable."""
     from playwright.sync_api import expect
 
@@ -241,14 +240,13 @@ def test_axe_finds_nothing_grave_in_any_result(look: dict[str, Any], sandboxed: 
         "cursor": None,
         "more": False,
     }
-    with launched() as browser:
-        page = opened(browser, reduced_motion="reduce", **look)
-        page.route("**/chats/recorded/turns*", lambda route: route.fulfill(json=history))
-        page.route("https://**", lambda route: route.abort())  # vendors' pictures
-        page.goto(f"{sandboxed.base}/#token={sandboxed.token('Ada')}")
-        page.evaluate("location.hash = '#/chats/recorded'")
-        expect(page.locator(".card")).to_have_count(len(results))
-        assert not (found := grave(page, "results")), "\n".join(found)
+    page = open_page(*HEARD, reduced_motion="reduce", **look)
+    page.route("**/chats/recorded/turns*", lambda route: route.fulfill(json=history))
+    page.route("https://**", lambda route: route.abort())  # vendors' pictures
+    page.goto(f"{sandboxed.base}/#token={sandboxed.token('Ada')}")
+    page.evaluate("location.hash = '#/chats/recorded'")
+    expect(page.locator(".card")).to_have_count(len(results))
+    assert not (found := grave(page, "results")), "\n".join(found)
 
 
 REACH = """() => [...document.querySelectorAll(
@@ -286,13 +284,13 @@ def walk(page: Any) -> None:
 
 
 def test_everything_is_done_with_the_keyboard_alone(
-    sandboxed: Server, model: FakeOpenAI, page: Any
+    sandboxed: Server, model: FakeOpenAI, open_page: Callable[..., Any]
 ) -> None:
     """All is reached by Tab, seen when it is, left by Escape, and focus goes back where it was."""
     from playwright.sync_api import expect
 
+    page = open_page(*HEARD, reduced_motion="reduce", **DESKTOP)
     part = page.get_by_test_id
-    page.emulate_media(reduced_motion="reduce")
     page.goto(sandboxed.base)
     expect(part("sign-in")).to_be_visible()
     walk(page)
@@ -305,8 +303,8 @@ def test_everything_is_done_with_the_keyboard_alone(
 
     page.keyboard.press("Control+Shift+O")
     expect(part("composer")).to_be_focused()
-    model.then(Calls([("transfer_to_gmail", {})]), Calls([("create_google_email_draft", DRAFT)]))
-    page.keyboard.type("Write Dana an email.")
+    model.then(Calls([("transfer_to_twilio", {})]), Calls([("send_sms", LATE)]))
+    page.keyboard.type("Text +14155550123 that I am late.")
     page.keyboard.press("Enter")
     expect(part("approval")).to_be_visible()
     walk(page)

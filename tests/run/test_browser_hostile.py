@@ -6,6 +6,7 @@ nothing but the network, and a sentence says what is the matter.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,11 +20,9 @@ from tests.web.test_markdown_hostile import HOSTILE, RUN
 
 WEATHER = ("get_forecast_weather_by_location", {"location": "Boston", "days": 2, "date": None})
 ANSWER = "It **rains** in Boston, as it does in November: take a coat."
-DRAFT = {
-    "recipient_emails": ["dana@example.com"],
-    "subject": f"<img src=x onerror={RUN}>",
-    "body": f"[x](javascript:{RUN})\n<script>{RUN}</script>\n\u202egpj.exe",
-    "cc_emails": None,
+LATE = {
+    "phone_number": "+14155550123",
+    "message": f"<img src=x onerror={RUN}>\n[x](javascript:{RUN})\u202egpj.exe",
 }
 # What the browser itself says of a connection that is gone.
 NETWORK = re.compile(r"WebSocket connection to|net::ERR_|Failed to load resource")
@@ -63,7 +62,7 @@ def wire(server: Server) -> Iterator[Wire]:
 
 def enter(page: Any, server: Server, wire: Wire | None = None, name: str = "Ada") -> None:
     """Open the page, signed in, on a new chat."""
-    base = wire.base if wire else server.base
+    base = wire.origin if wire else server.base
     page.goto(f"{base}/#token={server.token(name)}")
     page.locator("#welcome h2").wait_for()
 
@@ -86,7 +85,9 @@ def test_a_socket_cut_after_any_frame_loses_and_doubles_nothing(
     frames = wire.frames
     assert frames > 6, "the turn has a beginning, a call, an answer and an end"
     assert undisturbed[-1] == "It rains in Boston, as it does in November: take a coat."
-    for after in range(1, frames + 1):
+    # ODAI_TEST_BROWSER=all for after every one; else the first, those on the way, the last.
+    every = os.environ.get("ODAI_TEST_BROWSER") == "all"
+    for after in range(1, frames + 1) if every else sorted({1, 2, frames // 2, frames - 1}):
         wire.cut_after(after, torn=after % 2 == 0)
         assert turn() == undisturbed, f"cut after frame {after}"
     page.reload()
@@ -114,9 +115,9 @@ def test_hostile_text_everywhere_in_a_real_answer_stays_text(
     expect(turn.get_by_test_id("message-assistant").first).to_contain_text(HOSTILE[0])
     ended(ask(page, HOSTILE[0]))
 
-    model.then(Calls([("transfer_to_gmail", {})]), Calls([("create_google_email_draft", DRAFT)]))
-    turn = ask(page, "Write to Dana.")
-    expect(turn.get_by_test_id("approval")).to_contain_text(DRAFT["subject"])
+    model.then(Calls([("transfer_to_twilio", {})]), Calls([("send_sms", LATE)]))
+    turn = ask(page, "Text +14155550123 that I am late.")
+    expect(turn.get_by_test_id("approval")).to_contain_text(f"<img src=x onerror={RUN}>")
     model.then(Text("All right."))
     turn.get_by_test_id("deny").click()
     expect(page.locator("#turns").get_by_text("All right.")).to_be_visible()
@@ -248,7 +249,7 @@ def test_a_server_that_dies_within_a_turn_is_waited_for(
         expect(page.get_by_test_id("connection")).to_contain_text("Connected")
         expect(turn.get_by_test_id("message-assistant")).to_have_count(1)
         expect(turn.get_by_test_id("message-assistant")).to_contain_text("It rains")
-        expect(turn).to_contain_text(re.compile("cut short|interrupted"))
+        expect(turn).to_contain_text("The server restarted")
         model.then(Text(ANSWER))
         turn.get_by_test_id("regenerate").click()
         answers = page.get_by_test_id("message-assistant")

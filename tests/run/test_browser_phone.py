@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from tests.browser import PHONE
 from tests.fakes.openai_responses import Calls, FakeOpenAI, Text
-from tests.fakes.vendors import Vendors
 from tests.run.serving import Server
 
 FINGER = 40  # CSS pixels: what a fingertip hits
@@ -24,12 +22,7 @@ ANSWER = f"""\
 ```
 https://example.org/{WIDE}
 """
-DRAFT = {
-    "recipient_emails": [f"{'dana' * 20}@example.com"],
-    "subject": WIDE,
-    "body": WIDE,
-    "cc_emails": None,
-}
+LATE = {"phone_number": "+14155550123", "message": f"{WIDE} {WIDE}"}
 OVERFLOWING = """() => {
   const wide = document.documentElement.clientWidth;
   const scrolls = (e) => e && (/auto|scroll|hidden|clip/.test(getComputedStyle(e).overflowX)
@@ -59,7 +52,7 @@ def fits(page: Any) -> None:
 
 
 def test_a_person_signs_in_asks_and_finds_the_conversation_again_on_a_phone(
-    start: Callable[..., Server], phone_page: Any
+    offline: Server, phone_page: Any
 ) -> None:
     """The flow of a desktop, with a finger: the menu opens and closes, all of it fits."""
     from playwright.sync_api import expect
@@ -72,56 +65,54 @@ def test_a_person_signs_in_asks_and_finds_the_conversation_again_on_a_phone(
         page.keyboard.insert_text(text)
         part("send").tap()
 
-    with Vendors() as vendors:
-        server = start(ODAI_EGRESS_MAP=vendors.egress_map)
-        page.goto(server.base)
-        expect(part("sign-in")).to_be_visible()
-        fits(page)
-        part("sign-in").tap()
-        expect(page.locator("#welcome h2")).to_be_visible()
-        fits(page)
+    page.goto(offline.base)
+    expect(part("sign-in")).to_be_visible()
+    fits(page)
+    part("sign-in").tap()
+    expect(page.locator("#welcome h2")).to_be_visible()
+    fits(page)
 
-        ask("what's the weather in Boston tomorrow?")
-        expect(part("tool-output").first).to_contain_text("Boston")
-        expect(part("suggestion").filter(visible=True).first).to_be_visible()
-        fits(page)
-        part("suggestion").filter(visible=True).first.tap()
-        expect(part("message-user")).to_have_count(2)
-        expect(part("regenerate")).to_have_count(2)
-        part("new-chat").wait_for(state="hidden")
+    ask("what's the weather in Boston tomorrow?")
+    expect(part("tool-output").first).to_contain_text("Boston")
+    expect(part("suggestion").filter(visible=True).first).to_be_visible()
+    fits(page)
+    part("suggestion").filter(visible=True).first.tap()
+    expect(part("message-user")).to_have_count(2)
+    expect(part("regenerate")).to_have_count(2)
+    part("new-chat").wait_for(state="hidden")
 
-        menu = page.locator("#menu")
-        menu.tap()
-        expect(part("new-chat")).to_be_visible()
-        expect(menu).to_have_attribute("aria-expanded", "true")
-        fits(page)
-        page.touchscreen.tap(380, 400)
-        expect(part("new-chat")).to_be_hidden()
-        expect(menu).to_have_attribute("aria-expanded", "false")
-        menu.tap()
-        part("new-chat").tap()
-        expect(part("message-user")).to_have_count(0)
-        expect(part("chat-item").first).to_be_hidden()
-        menu.tap()
-        part("chat-item").first.tap()
-        expect(part("message-user")).to_have_count(2)
-        expect(part("chat-item").first).to_be_hidden()
+    menu = page.locator("#menu")
+    menu.tap()
+    expect(part("new-chat")).to_be_visible()
+    expect(menu).to_have_attribute("aria-expanded", "true")
+    fits(page)
+    page.touchscreen.tap(380, 400)
+    expect(part("new-chat")).to_be_hidden()
+    expect(menu).to_have_attribute("aria-expanded", "false")
+    menu.tap()
+    part("new-chat").tap()
+    expect(part("message-user")).to_have_count(0)
+    expect(part("chat-item").first).to_be_hidden()
+    menu.tap()
+    part("chat-item").first.tap()
+    expect(part("message-user")).to_have_count(2)
+    expect(part("chat-item").first).to_be_hidden()
 
-        menu.tap()
-        part("chat-options").first.tap()
-        expect(page.get_by_role("dialog")).to_be_visible()
+    menu.tap()
+    part("chat-options").first.tap()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    fits(page)
+    page.get_by_role("button", name="Cancel").tap()
+    part("open-you").tap()
+    for tab in part("you").get_by_role("tab").all():
+        tab.tap()
+        expect(part("you").get_by_text("Loading…")).to_have_count(0)
         fits(page)
-        page.get_by_role("button", name="Cancel").tap()
-        part("open-you").tap()
-        for tab in part("you").get_by_role("tab").all():
-            tab.tap()
-            expect(part("you").get_by_text("Loading…")).to_have_count(0)
-            fits(page)
-        assert page.complaints == []
+    assert page.complaints == []
 
 
 def test_chats_are_found_named_taken_along_and_removed_by_touch(
-    start: Callable[..., Server], phone_page: Any
+    offline: Server, phone_page: Any
 ) -> None:
     """What the list of chats offers is within reach of a thumb, and so is the dark."""
     from playwright.sync_api import expect
@@ -130,41 +121,39 @@ def test_chats_are_found_named_taken_along_and_removed_by_touch(
     part = page.get_by_test_id
     menu = page.locator("#menu")
 
-    with Vendors() as vendors:
-        server = start(ODAI_EGRESS_MAP=vendors.egress_map)
-        page.goto(server.sign_in_link)
-        part("composer").tap()
-        page.keyboard.insert_text("what's the weather in Boston tomorrow?")
-        part("send").tap()
-        expect(part("regenerate")).to_have_count(1)
+    page.goto(f"{offline.base}/#token={offline.token('By touch')}")
+    part("composer").tap()
+    page.keyboard.insert_text("what's the weather in Boston tomorrow?")
+    part("send").tap()
+    expect(part("regenerate")).to_have_count(1)
 
-        menu.tap()
-        part("search").tap()
-        page.keyboard.insert_text("boston")
-        expect(part("found").first.locator("mark").first).to_have_text("Boston")
-        fits(page)
-        part("search").fill("")
-        part("chat-options").first.tap()
-        page.get_by_label("Title").fill("Rain")
-        page.get_by_role("button", name="Save").tap()
-        expect(page.locator("#title")).to_have_text("Rain")
-        part("chat-options").first.tap()
-        with page.expect_download() as download:
-            page.get_by_role("button", name="Export").tap()
-        assert download.value.suggested_filename == "Rain.md"
+    menu.tap()
+    part("search").tap()
+    page.keyboard.insert_text("boston")
+    expect(part("found").first.locator("mark").first).to_have_text("Boston")
+    fits(page)
+    part("search").fill("")
+    part("chat-options").first.tap()
+    page.get_by_label("Title").fill("Rain")
+    page.get_by_role("button", name="Save").tap()
+    expect(page.locator("#title")).to_have_text("Rain")
+    part("chat-options").first.tap()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export").tap()
+    assert download.value.suggested_filename == "Rain.md"
 
-        part("open-you").tap()
-        page.get_by_role("tab", name="Account").tap()
-        page.get_by_label("Dark").check()
-        dark = "() => getComputedStyle(document.documentElement).colorScheme"
-        assert page.evaluate(dark) == "dark"
-        page.keyboard.press("Escape")
-        menu.tap()
-        part("chat-options").first.tap()
-        page.get_by_role("button", name="Delete", exact=True).tap()
-        page.get_by_role("button", name="Delete for good").tap()
-        expect(part("chat-item")).to_have_count(0)
-        assert page.complaints == []
+    part("open-you").tap()
+    page.get_by_role("tab", name="Account").tap()
+    page.get_by_label("Dark").check()
+    dark = "() => getComputedStyle(document.documentElement).colorScheme"
+    assert page.evaluate(dark) == "dark"
+    page.keyboard.press("Escape")
+    menu.tap()
+    part("chat-options").first.tap()
+    page.get_by_role("button", name="Delete", exact=True).tap()
+    page.get_by_role("button", name="Delete for good").tap()
+    expect(part("chat-item")).to_have_count(0)
+    assert page.complaints == []
 
 
 def test_whatever_is_said_fits_a_phone(server: Server, model: FakeOpenAI, phone_page: Any) -> None:
@@ -179,8 +168,8 @@ def test_whatever_is_said_fits_a_phone(server: Server, model: FakeOpenAI, phone_
     part("send").tap()
     expect(part("regenerate")).to_be_attached()
     fits(page)
-    model.then(Calls([("transfer_to_gmail", {})]), Calls([("create_google_email_draft", DRAFT)]))
-    part("composer").fill("Write to Dana.")
+    model.then(Calls([("transfer_to_twilio", {})]), Calls([("send_sms", LATE)]))
+    part("composer").fill("Text +14155550123 that I am late.")
     part("send").tap()
     expect(part("approval")).to_be_visible()
     fits(page)

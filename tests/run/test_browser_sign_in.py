@@ -8,7 +8,6 @@ from typing import Any
 from tests.fakes.firebase import FakeFirebase
 from tests.run.serving import Server
 
-MILLISECONDS = 20_000
 EMAIL, PASSWORD = "ada@example.com", "of-a-test-9"
 
 
@@ -18,7 +17,6 @@ def test_a_stranger_becomes_a_user_and_stays_signed_in(
     """An account, the terms once, a chat; tokens are renewed unseen until the account is closed."""
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=MILLISECONDS)
     part = page.get_by_test_id
     with FakeFirebase() as firebase:
         server = start(**firebase.environ)

@@ -12,7 +12,7 @@ import jwt
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser import DESKTOP, PHONE, launched, opened
+from tests.browser import DESKTOP, PHONE
 from tests.fakes import sound
 from tests.fakes.openai_realtime import FakeRealtime, Speak
 from tests.fakes.twilio import ACCOUNT
@@ -28,6 +28,7 @@ BROWSER = {
 RATE = 48_000
 Start: TypeAlias = Callable[..., Server]
 Open: TypeAlias = Callable[..., Any]
+BOTH = pytest.mark.parametrize("where", [DESKTOP, PHONE], ids=["desktop", "phone"])
 
 # What the page plays is looked at where it leaves the page: before the loudspeaker.
 EAR = """
@@ -47,44 +48,56 @@ AudioNode.prototype.connect = function (to, ...rest) {
 };
 """
 
+# Whether the meter of this speaker shows that somebody speaks.
+LOUD = """(whose) => Number(document.querySelector(`.voice-meter[data-whose=${whose}] i`)
+  .style.getPropertyValue("--level")) > 0.1"""
 
-@pytest.fixture
-def caller(tmp_path: Path) -> Iterator[Open]:
-    """Open a page whose microphone hears a voice: `speech` ms of it, then `pause` ms, and again."""
-    stack: list[Any] = []
+
+@pytest.fixture(scope="module")
+def microphone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], Path]:
+    """Return what makes a recording: `pause` ms of silence, then `speech` ms of a voice."""
+    folder = tmp_path_factory.mktemp("heard")
     sound.voice(LONG.ms, sound.MODEL_PITCH, 24_000)  # made now, not while somebody waits for it
 
-    def begin(
-        *,
-        speech: int = 2000,
-        pause: int = 0,
-        permission: str = "",
-        flags: tuple[str, ...] = (),
-        where: Any = DESKTOP,
-    ) -> Any:
-        heard = tmp_path / "heard.wav"
+    def record(speech: int, pause: int) -> Path:
+        heard = folder / f"{speech}-{pause}.wav"
+        if heard.exists():
+            return heard
         with wave.open(str(heard), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(RATE)
             file.writeframes(bytes(2 * RATE * pause // 1000))
             file.writeframes(sound.pcm(sound.voice(speech, sound.CALLER_PITCH, RATE)))
-        browser = launched(
+        return heard
+
+    return record
+
+
+@pytest.fixture
+def caller(open_page: Open, microphone: Callable[[int, int], Path]) -> Open:
+    """Open a page whose microphone hears `speech` ms of a voice after `pause` ms, and again."""
+
+    def begin(
+        *flags: str,
+        speech: int = 2000,
+        pause: int = 0,
+        permission: str = "",
+        where: dict[str, Any] = DESKTOP,
+    ) -> Any:
+        page = open_page(
             f"--use-fake-ui-for-media-stream{permission}",
             "--use-fake-device-for-media-stream",
-            f"--use-file-for-fake-audio-capture={heard}",
+            f"--use-file-for-fake-audio-capture={microphone(speech, pause)}",
             *flags,
+            **where,
         )
-        stack.append(browser)
-        page = opened(browser.__enter__(), **where)
         page.add_init_script(EAR)
         # Nobody speaks into the greeting.
         page.add_init_script("localStorage.setItem('odai.voice.manner', 'push')")
         return page
 
-    yield begin
-    for browser in stack:
-        browser.__exit__(None, None, None)
+    return begin
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +163,7 @@ def spoken_for(model: FakeRealtime, ms: int) -> None:
     model.wait(lambda: len(model.session.received("input_audio_buffer.append")) >= enough)
 
 
-@pytest.mark.parametrize("where", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@BOTH
 def test_a_person_holds_to_talk_and_hears_the_answer(
     voiced: Server, model: FakeRealtime, caller: Open, where: dict[str, Any]
 ) -> None:
@@ -172,9 +185,11 @@ def test_a_person_holds_to_talk_and_hears_the_answer(
     state(page, "listening")
     expect(part(page, "voice-talk")).to_have_attribute("aria-pressed", "true")
     spoken_for(model, 600)
+    page.wait_for_function(LOUD, arg="You")
     page.keyboard.up("Space")
     state(page, "speaking")
     assert sounds(page) > began
+    page.wait_for_function(LOUD, arg="ODAI")
     expect(part(page, "message-user")).to_have_text("How is the weather in Oslo?")
     expect(part(page, "message-assistant").last).to_have_text("It is sunny in Oslo today.")
     state(page, "ready")
@@ -190,14 +205,15 @@ def test_a_person_holds_to_talk_and_hears_the_answer(
     assert page.complaints == []
 
 
+@BOTH
 def test_hands_free_somebody_speaks_over_the_answer(
-    voiced: Server, model: FakeRealtime, caller: Open
+    voiced: Server, model: FakeRealtime, caller: Open, where: dict[str, Any]
 ) -> None:
     """A voice interrupts what sounds: it stops, and the chat keeps what was heard of it."""
     model.add(GREETING, LONG)
     model.hear("Count.")
-    page = caller(speech=1500, pause=3000)
-    signed_in(page, voiced, "counter")
+    page = caller(speech=1500, pause=3000, where=where)
+    signed_in(page, voiced, f"counter-{where['viewport']['width']}")
     part(page, "open-voice").click()
     state(page, "ready")
     part(page, "voice-manner").uncheck()
@@ -351,7 +367,7 @@ def test_a_browser_telephones(telephoned: Server, caller: Open) -> None:
 
 def test_twilios_sdk_runs_under_the_pages_policy(telephoned: Server, caller: Open) -> None:
     """The SDK that is shipped loads, makes a device of our token, and says that nobody answers."""
-    page = caller(flags=("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",))
+    page = caller("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
     signed_in(page, telephoned, "caller")
     refused: list[str] = []
     page.on("console", lambda said: "Content Security" in said.text and refused.append(said.text))

@@ -74,7 +74,7 @@ def test_the_summary_tells_problems() -> None:
 def test_a_call_from_end_to_end(tmp_path: Path) -> None:
     """The command holds a whole call with a tool and an interruption, and writes what it was."""
     command = [sys.executable, "-m", "run.local", "call-sim", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "called: find_connector, hangup_call" in done.stdout
     assert "Interrupted:" in done.stdout

@@ -129,7 +129,7 @@ def decision(events: list[Event], kind: str, **more: Any) -> dict[str, Any]:
     return {"type": kind, "approval_id": card["approval_id"], **more}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_no_file_and_no_log_holds_anything_in_clear(tmp_path: Path) -> None:
     """Whoever copies the data folder or reads the logs learns nothing that anybody wrote."""
     with FakeOpenAI(default=model) as fake:

@@ -214,13 +214,13 @@ async def _kill(chat: Chat) -> None:
     await asyncio.to_thread(chat.suite.start)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_cut_socket_loses_nothing(suite: Suite) -> None:
     """Every client's connection is torn at every event: each sees each event once, in order."""
     asyncio.run(disturbed(suite, _cut, every=1, kind="cut"))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_client_that_was_away_loses_nothing(suite: Suite) -> None:
     """A client leaves at any event and comes back later with its cursor: it has seen it all."""
     asyncio.run(disturbed(suite, _leave, every=1, kind="left"))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from common.bootstrap import Services
 from common.tools import Registry
 from run.local.__main__ import main
+from run.local.suite import _announce
 from tests.fakes.vendors import Vendors
 
 Command = Callable[..., tuple[int, str, str]]
@@ -133,6 +136,27 @@ def test_doctor_says_what_works(command: Command) -> None:
     assert all(line[0] in "✓–✗" and ": " in line for line in lines)
     assert {"✓ store: works", "✓ keys: works"} <= set(lines)
     assert any("offline planner" in line for line in lines)
+    assert "– Gmail: off: set GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET" in lines
+    assert "– Slack: off: set SLACK_CLIENT_ID, SLACK_CLIENT_SECRET" in lines
+
+
+def test_the_banner_counts_what_works(
+    services: Callable[..., Services], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A service is on where its key is set, or the client with which its accounts are linked."""
+
+    def banner(**settings: str) -> tuple[int, str]:
+        _announce(services(**settings))
+        found = re.search(r"Services on: (\d+)(.*)", capsys.readouterr().out)
+        assert found
+        return int(found[1]), found[2]
+
+    on, waiting = banner()
+    every = Registry.discover().entries.values()
+    assert on == sum(not e.connector.secrets and not e.connector.account for e in every)
+    assert "Gmail" in waiting and "Slack" in waiting
+    more, waiting = banner(SLACK_CLIENT_ID="x", SLACK_CLIENT_SECRET="x")
+    assert more == on + 1 and "Slack" not in waiting
 
 
 def test_settings_prints_the_table(command: Command) -> None:

@@ -43,10 +43,11 @@ class Shell:
     def stage(self, _: object) -> None:
         self.staged = True
 
-    def deployment(self, project: str = "my-project", answer: str = "") -> Deployment:
+    def deployment(self, project: str = "my-project", *answers: str) -> Deployment:
+        given = iter(answers)
         return Deployment(
             project, "dev", "us-central1",
-            run=self, show=self, ask=lambda _: answer, stage=self.stage,
+            run=self, show=self, ask=lambda _: next(given), stage=self.stage,
         )  # fmt: skip
 
     def ran(self, beginning: str) -> list[str]:
@@ -56,9 +57,9 @@ class Shell:
 def test_a_deployment_goes_its_way_and_prints_the_addresses(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Staged, built, planned, agreed to, applied; then what to paste into which console."""
+    """Agreed to, staged, built, planned, agreed to, applied; then what to paste where."""
     shell = Shell()
-    assert shell.deployment(answer="y").up(yes=False) == 0
+    assert shell.deployment("my-project", "y", "y").up(yes=False) == 0
     assert shell.staged
     first, last = shell.ran("terraform apply")
     assert "-target=google_artifact_registry_repository.images" in first
@@ -105,12 +106,32 @@ def test_a_project_must_be_named(project: str, capsys: pytest.CaptureFixture[str
     assert shell.said == []
 
 
-def test_nothing_is_applied_without_a_yes(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whoever does not like the plan leaves everything as it was."""
+def test_nothing_is_made_without_a_yes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who is told what comes first and declines leaves the project as it was."""
     shell = Shell()
-    assert shell.deployment(answer="no").up(yes=False) == 1
-    assert len(shell.ran("terraform apply")) == 1  # where images lie, which costs nothing
-    assert "Nothing was changed" in capsys.readouterr().out
+    assert shell.deployment("my-project", "no").up(yes=False) == 1
+    printed = capsys.readouterr().out
+    for named in ("gs://my-project-odai-state", "cloudkms", "odai-deployer", "Cloud Build"):
+        assert named in printed
+    assert "Nothing was changed" in printed and not shell.staged
+    for changing in ("terraform init", "terraform apply", "gcloud storage buckets create",
+                     "gcloud services", "gcloud builds"):  # fmt: skip
+        assert not shell.ran(changing)
+
+
+def test_nothing_more_is_applied_without_a_second_yes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever does not like the plan has only what it needed, and is told so."""
+    shell = Shell()
+    assert shell.deployment("my-project", "y", "no").up(yes=False) == 1
+    assert len(shell.ran("terraform apply")) == 1
+    assert "What was made first stays" in capsys.readouterr().out
+
+
+def test_a_pipeline_is_asked_nothing() -> None:
+    """With `--yes` there is nobody to answer, and none is asked."""
+    shell = Shell()
+    assert shell.deployment("my-project").up(yes=True) == 0
+    assert len(shell.ran("terraform apply")) == 2
 
 
 def test_a_key_ring_of_an_earlier_deployment_is_taken_over() -> None:
@@ -128,10 +149,10 @@ def test_a_key_ring_of_an_earlier_deployment_is_taken_over() -> None:
 def test_destroying_wants_the_projects_name_and_keeps_the_key() -> None:
     """A slip of the finger destroys nothing; the key stays, for what is left in backups."""
     slip = Shell()
-    assert slip.deployment(answer="y").down(yes=False) == 1
+    assert slip.deployment("my-project", "y").down(yes=False) == 1
     assert not slip.ran("terraform destroy") and not slip.ran("terraform state rm")
     shell = Shell()
-    assert shell.deployment(answer="my-project").down(yes=False) == 0
+    assert shell.deployment("my-project", "my-project").down(yes=False) == 0
     assert len(shell.ran("terraform state rm")) == 2
     assert len(shell.ran("terraform destroy")) == 1
 

@@ -32,7 +32,7 @@ def doctor(url: str, data: Path, **settings: str) -> tuple[int, str]:
     """Ask as an operator does; return the exit code and what was printed."""
     done = subprocess.run(
         [sys.executable, "-m", "run.local", "doctor", "--url", url],
-        cwd=ROOT, env=environment(data, **settings), capture_output=True, text=True, timeout=110,
+        cwd=ROOT, env=environment(data, **settings), capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout

@@ -10,11 +10,12 @@ from typing import Any
 
 from common.bootstrap import Services
 from common.documents import now
+from common.errors import VendorUnavailable
 from common.store import Put, Query
 from common.store.expiring import EXPIRING, sweep
 from run.chat_stream.housekeeping import keep_house
 from tests.assistant.acting import acting, bury
-from tests.assistant.conversation import Conversation
+from tests.assistant.conversation import Conversation, until
 from tests.fakes.openai_responses import FakeOpenAI, Gate, Reply, Text
 
 Make = Callable[..., Services]
@@ -26,7 +27,7 @@ def test_a_turn_whose_server_died_ends_though_nobody_looks(services: Make, tmp_p
     with FakeOpenAI(Reply(Text("One two"), gate=gate, gate_after=1)) as model:
         first = Conversation(acting(services, model, tmp_path, deliver=False))
         first.prompt("hello")
-        first.until(lambda events: any(e["type"] == "turn_started" for e in events))
+        first.until_type("raw_response_event")
         store: Any = first.services.store
         store.dead = True
         bury(first.services)
@@ -35,7 +36,7 @@ def test_a_turn_whose_server_died_ends_though_nobody_looks(services: Make, tmp_p
 
         async def until_closed() -> None:
             house = asyncio.create_task(keep_house(heir, every=0.01))
-            async with asyncio.timeout(20.0):
+            async with asyncio.timeout(50.0):
                 while (await _turns(heir))[0]["status"] == "running":
                     await asyncio.sleep(0.01)
             house.cancel()
@@ -44,6 +45,35 @@ def test_a_turn_whose_server_died_ends_though_nobody_looks(services: Make, tmp_p
         heir.loop.run(until_closed())
         assert heir.loop.run(_turns(heir))[0]["status"] == "failed"
         gate.open()
+
+
+def test_one_broken_chat_does_not_end_the_housekeeping(services: Make, monkeypatch: Any) -> None:
+    """A chat that cannot be read, and a round that fails, keep no other turn from being ended."""
+    made = services()
+    looked, opened = 0, []
+
+    async def abandoned() -> list[tuple[str, str]]:
+        nonlocal looked
+        looked += 1
+        if looked == 1:
+            raise RuntimeError("a bug, once")
+        return [("broken", "u1"), ("fine", "u1")]
+
+    async def enter(chat_id: str, _: str) -> None:
+        opened.append(chat_id)
+        if chat_id == "broken":
+            raise KeyError("running")
+        raise VendorUnavailable("The store is away.")
+
+    async def kept() -> None:
+        monkeypatch.setattr(made.chats, "abandoned", abandoned)
+        monkeypatch.setattr(made.turns, "enter", enter)
+        house = asyncio.create_task(keep_house(made, every=0.01))
+        await until(lambda: opened.count("fine") >= 2 or house.done())
+        assert not house.done()
+        house.cancel()
+
+    made.loop.run(kept())
 
 
 async def _turns(services: Services) -> list[dict[str, Any]]:

@@ -42,8 +42,8 @@ def call(services: Make) -> Caller:
     ("method", "path"),
     [("GET", "/usage"), ("GET", "/memories"), ("POST", "/memories"), ("PATCH", "/memories/M1"),
      ("GET", "/schedules"), ("POST", "/schedules"), ("DELETE", "/schedules/S1"),
-     ("GET", "/history"), ("GET", "/history/search?q=x"), ("GET", "/chats/c1/export"),
-     ("POST", "/due")],
+     ("GET", "/audit"), ("GET", "/history"), ("GET", "/history/search?q=x"),
+     ("GET", "/chats/c1/export"), ("POST", "/due")],
 )  # fmt: skip
 def test_nobody_is_answered_without_a_token(call: Caller, method: str, path: str) -> None:
     """Every page of one's own, and the queue's call, wants to know who asks."""
@@ -127,12 +127,47 @@ def test_usage_is_shown_by_day(call: Caller) -> None:
         "audio_input": 0, "audio_output": 0,
     }  # fmt: skip
     assert day["tool_calls"] == {"open_meteo": 2} and day["turns"] == 1
+    assert shown["connector_names"] == {"open_meteo": "Open-Meteo"}
     assert shown["cost_usd"] == day["cost_usd"] == "0"
     assert shown["limits"] == {"soft_usd": "5", "hard_usd": "10"}
     assert shown["today"] == dt.datetime.now(dt.UTC).date().isoformat() == day["date"]
     assert call("GET", "/usage", uid="bob").json["days"] == []
     for query in ("days=0", "days=x", "days=400", "timezone=Mars/Base"):
         assert call("GET", f"/usage?{query}").status_code == 400
+
+
+def test_what_was_done_is_told_in_words(call: Caller) -> None:
+    """Activity names the service and what was done, with the arguments to show; ids tell nobody."""
+    made = call.made
+    sent = '{"to":["dana@example.com"],"subject":"Lunch"}'
+    for what, details in (
+        ("send_google_email", sent), ("link google", "google:1080"),
+        ("unlink account", "slack:T1.U2"), ("set_pin", ""), ("gone_tool", "{"),
+    ):  # fmt: skip
+        made.loop.run(made.audit.begin("ada", what, details=details))
+    acts = {act["what"]: act for act in call("GET", "/audit").json["acts"]}
+    mail = acts["send_google_email"]
+    assert mail["title"] == "Send this email from your Gmail" and mail["details"] == sent
+    assert (mail["connector"], mail["connector_name"]) == ("gmail", "Gmail")
+    assert mail["arguments"] == {"to": ["dana@example.com"], "subject": "Lunch"}
+    titles = {what: (act["title"], act["connector_name"]) for what, act in acts.items()}
+    assert titles["link google"] == ("Connect Google", "Google")
+    assert titles["unlink account"] == ("Disconnect Slack", "Slack")
+    assert titles["set_pin"] == ("Set your PIN", "")
+    assert titles["gone_tool"] == ("Gone tool", "")
+    assert all(act["arguments"] is None for what, act in acts.items() if act is not mail)
+    assert call("GET", "/audit", uid="bob").json["acts"] == []
+
+
+def test_a_page_of_turns_begins_at_a_turn(call: Caller) -> None:
+    """A place in a chat that cannot be one is said to be none, instead of showing its end."""
+    talk = Conversation(call.made)  # as u1, in c1
+    talk.turn("hello")
+    talk.leave()
+    [turn] = call("GET", "/chats/c1/turns", uid="u1").json["turns"]
+    assert call("GET", f"/chats/c1/turns?before={turn['turn_id']}", uid="u1").json["turns"] == []
+    refused = call("GET", "/chats/c1/turns?before=zzz", uid="u1")
+    assert refused.status_code == 400 and "turn_id" in refused.json["error"]["message"]
 
 
 def test_history_is_listed_searched_and_exported(call: Caller) -> None:

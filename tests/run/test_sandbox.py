@@ -30,7 +30,7 @@ def _open(url: str, form: dict[str, Any] | None = None, **headers: str) -> tuple
     data = None if form is None else urlencode(form, doseq=True).encode()
     request = urllib.request.Request(url, data=data, headers=headers)
     try:
-        with urllib.request.build_opener(_Stay).open(request, timeout=20) as answer:
+        with urllib.request.build_opener(_Stay).open(request, timeout=50) as answer:
             return answer.read().decode(), answer.headers["Set-Cookie"] or ""
     except urllib.error.HTTPError as err:
         if "Location" not in err.headers:
@@ -94,30 +94,6 @@ def test_google_and_a_bank_are_linked_and_asked(start: Callable[..., Server]) ->
     assert all(event["ok"] for event in after)
     assert "Invoice 4711" in after[0]["summary"]
     assert "Second Bank" in json.dumps(after[1]["output"]["response"])
-    assert server.stop() == 0
-
-
-def test_a_bank_is_linked_in_a_browser(start: Callable[..., Server], page: Any) -> None:
-    """The page says what it is; the button leads to a simulated bank, which leads back."""
-    from playwright.sync_api import expect
-
-    server = start(ODAI_SANDBOX="1")
-    part = page.get_by_test_id
-
-    def ask(text: str) -> None:
-        part("composer").fill(text)
-        part("composer").press("Enter")
-
-    page.goto(server.sign_in_link)
-    expect(part("sandbox")).to_be_visible()
-    ask("what are my bank balances?")
-    part("tool-output").last.get_by_role("link", name="Connect your bank").click()
-    part("connect").get_by_role("button", name="Continue to your bank").click()
-    page.click("#allow")
-    page.click("#back")
-    expect(part("composer")).to_be_visible()
-    ask("what are my bank balances?")
-    expect(part("message-assistant").last).to_contain_text("Everyday Checking")
     assert server.stop() == 0
 
 

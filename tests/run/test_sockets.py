@@ -66,7 +66,9 @@ def test_a_ticket_opens_one_socket(server: Server, token: str, run: Any) -> None
             assert hello["protocol"] == "odai.v1"
             assert hello["cursor"] is None
         async with connected(server, "ticketed", ticket=ticket) as client:
-            assert await client.until_closed() == 1008
+            message = await client.ws.receive()
+            assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1008)
+            assert "works once" in str(message.extra)
 
     run(scene())
 
@@ -141,7 +143,7 @@ def test_too_many_sockets_are_asked_to_come_later(server: Server, run: Any) -> N
             async with connected(server, "w6", token=carol) as late:
                 assert await late.until_closed() == 1013
             await open_ones[0].ws.close()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(50):
                 while True:
                     async with connected(server, "w6", token=carol) as again:
                         message = await again.ws.receive()
@@ -183,6 +185,57 @@ def test_what_cannot_be_read_is_answered_and_the_socket_stays(
             await client.until_type("pong")
 
     run(scene())
+
+
+def test_hello_comes_first_whatever_was_sent_before_it(
+    server: Server, token: str, run: Any
+) -> None:
+    """Frames sent at once, good and bad, are answered behind `hello` and in their order."""
+
+    async def scene() -> None:
+        async with connected(server, "eager", token=token) as client:
+            await client.ws.send_str('{"type": ')
+            await client.ws.send_bytes(b"\x00")
+            await client.send(type="prompt", id="mine-1", text=" ")
+            await client.send(type="prompt", id="not mine", text=" ")
+            await client.send(type="ping")
+            await client.until_type("pong")
+            assert [e["type"] for e in client.events] == ["hello", *["error"] * 4, "pong"]
+            named = [e.get("prompt_id") for e in client.events[1:5]]
+            assert named == [None, None, "mine-1", None]  # refused prompts, where they have an id
+
+    run(scene())
+
+
+def test_prompts_sent_at_once_are_answered_queued_or_refused_by_name(
+    server: Server, model: FakeOpenAI, token: str, run: Any
+) -> None:
+    """Of 23 prompts one begins, twenty wait from the first in line on, two are named as refused."""
+    gate = Gate()
+    model.then(Reply(Text("a"), gate=gate))
+
+    async def scene() -> None:
+        async with connected(server, "burst", token=token) as client:
+            for n in range(23):
+                await client.send(type="prompt", id=f"p{n}", text="go on")
+            await client.send(type="ping")
+            await client.until_type("pong")
+            queued = [e for e in client.events if e["type"] == "prompt_queued"]
+            assert [e["position"] for e in queued] == list(range(1, 21))
+            assert [e["prompt_id"] for e in queued] == [f"p{n}" for n in range(1, 21)]
+            refused = [e["prompt_id"] for e in client.events if e["type"] == "error"]
+            assert refused == ["p21", "p22"]
+        signed = {"Authorization": f"Bearer {token}"}
+        async with (
+            aiohttp.ClientSession(headers=signed) as session,
+            session.delete(f"{server.base}/chats/burst") as deleted,
+        ):
+            assert deleted.status == 204
+
+    try:
+        run(scene())
+    finally:
+        gate.open()
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "🙂"])

@@ -7,44 +7,34 @@ the server wrote. `target` may change, so that a server can be replaced by its s
 from __future__ import annotations
 
 import asyncio
-import threading
-from typing import Self
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.fakes.served import Served
 
 _UPGRADED = b"HTTP/1.1 101"
 
 
-class Wire:
-    """A port of loopback, `base`, that leads to `target` until it is cut."""
+class Wire(Served):
+    """A port of loopback, `origin`, that leads to `target` until it is cut."""
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.frames = 0
-        self.base = ""
         self._cut_after: int | None = None
         self._torn = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._ready.wait()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
 
     def cut_after(self, frames: int, *, torn: bool = False) -> None:
         """Cut the socket once, after that many more of the server's frames; `torn`: within one."""
         self.frames, self._cut_after, self._torn = 0, frames, torn
 
-    async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Listen while the block runs."""
         server = await asyncio.start_server(self._begin, "127.0.0.1", 0)
-        self.base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        self._ready.set()
-        await self._stop.wait()
+        self.origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield
         server.close()
         for task in self._tasks:
             task.cancel()

@@ -42,13 +42,12 @@ FORMS = {
         {"ODAI_TEST_INJECTION": "all"},
     ),
     "browser": Form(
-        "the web client's long proofs: axe, budgets, cut sockets, connections",
+        "the web client: every look, a cut after every frame",
         (
-            *_PYTEST, "tests/run/test_browser_access.py", "tests/run/test_browser_agent.py",
-            "tests/run/test_browser_connect.py", "tests/run/test_browser_hostile.py",
+            *_PYTEST, "tests/run/test_browser_access.py", "tests/run/test_browser_hostile.py",
             "tests/web/test_budgets.py", "tests/trust/test_load_short.py",
         ),
-        {"ODAI_TEST_LOOKS": "all"},
+        {"ODAI_TEST_BROWSER": "all"},
     ),
     "load": Form("1,000 sockets for ten minutes", ("-m", "tests.soak.load")),
     "fuzz": Form(
@@ -61,8 +60,11 @@ FORMS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run them; 1 where any failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*FORMS, []], default=[], metavar="NAME")
+    forms = ", ".join(FORMS)
+    parser.add_argument("names", nargs="*", metavar="FORM", help=f"all, or some of: {forms}")
     names = parser.parse_args(arguments).names or list(FORMS)
+    if unknown := [name for name in names if name not in FORMS]:
+        parser.error(f"there is no form {', '.join(unknown)}; the forms are {forms}")
     rows = []
     for name in names:
         form = FORMS[name]

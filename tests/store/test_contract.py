@@ -1114,7 +1114,7 @@ class Seen:
         self._told.set()
 
     async def until(self, state: dict[str, Any]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(50):
             while not self.calls or self.state != state:
                 self._told.clear()
                 await self._told.wait()

@@ -151,7 +151,7 @@ def test_a_watch_whose_stream_died_opens_it_again(
             told.set()
 
         async def until(expected: dict[str, Any]) -> None:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(50):
                 while state != expected:
                     told.clear()
                     await told.wait()

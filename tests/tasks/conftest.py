@@ -133,7 +133,7 @@ def against(request: pytest.FixtureRequest, tmp_path: Path) -> Against:
     """Return a function that runs a coroutine function against a fresh queue."""
 
     async def run(body: Body) -> None:
-        async with request.param(tmp_path) as harness, asyncio.timeout(30):
+        async with request.param(tmp_path) as harness, asyncio.timeout(50):
             await body(harness)
 
     return lambda body: asyncio.run(run(body))
@@ -144,7 +144,7 @@ def against_cloud(tmp_path: Path) -> Against:
     """As `against`, for Cloud Tasks alone."""
 
     async def run(body: Body) -> None:
-        async with cloud(tmp_path) as harness, asyncio.timeout(30):
+        async with cloud(tmp_path) as harness, asyncio.timeout(50):
             await body(harness)
 
     return lambda body: asyncio.run(run(body))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import stat
 import subprocess
@@ -30,7 +29,7 @@ async def accept(_: Delivery) -> Response:
 
 
 async def until(ready: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(50):
         while not ready():
             await asyncio.sleep(0.005)
 
@@ -114,14 +113,14 @@ def test_a_queue_keeps_its_pace(tmp_path: Path) -> None:
         tasks = EmbeddedTasks(tmp_path / "t.db", [queue], deliver, clock, poll_s=0.005)
         for _ in range(6):
             await tasks.enqueue(task())
+        began = clock().timestamp()
         tasks.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(50):
             while len(at) < 6:
                 clock.advance(0.05)
                 await asyncio.sleep(0.005)
-        gaps = [later - sooner for sooner, later in itertools.pairwise(at)]
-        assert sum(gaps) >= 0.99
-        assert at[1] > at[0]
+        # From the beginning: one that comes late has the next sooner after it.
+        assert all(each - began >= number * 0.2 - 0.001 for number, each in enumerate(at))
         await tasks.close()
 
     asyncio.run(main())
@@ -363,7 +362,7 @@ def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
         queue = Queue("mail", max_attempts=50)
         tasks = EmbeddedTasks(path, [queue], deliver)
         tasks.start()
-        async with asyncio.timeout(30):  # the dead processes' leases would last ten minutes
+        async with asyncio.timeout(50):  # the dead processes' leases would last ten minutes
             await tasks.drain()
         assert stored
         assert got - delivered, "nothing was left over: the kills proved nothing"

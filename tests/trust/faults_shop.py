@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
@@ -22,6 +21,7 @@ from tests.fakes.openai_responses import (
     StreamError,
     Text,
 )
+from tests.fakes.served import Served
 from tests.trust.faults import PAUSE, Plan
 
 HOST = "api.shop.example"
@@ -74,39 +74,20 @@ _TOOLS = (get_price, order)
 ENTRY = Entry(__name__.rpartition(".")[2], CONNECTOR, _TOOLS)
 
 
-class Shop:
+class Shop(Served):
     """The vendor; `orders` is what it was asked to do, each time it was."""
+
+    cancels = True
 
     def __init__(self, plan: Plan) -> None:
         self.orders: list[str] = []
-        self.origin = ""
         self._plan = plan
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._ready.wait()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-
-    async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    def application(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/prices/{item}", self._price)
         app.router.add_post("/orders", self._order)
-        runner = web.AppRunner(
-            app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1
-        )
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        self._ready.set()
-        await self._stop.wait()
-        await runner.cleanup()
+        return app
 
     async def _price(self, request: web.Request) -> web.StreamResponse:
         return await self._answer(request, "egress GET", {"price": 7})

@@ -59,7 +59,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def _send(server: Server, sent: bytes) -> bytes:
     """Return all that comes back until the server closes, or says no more."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10.0) as wire:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=50.0) as wire:
         wire.sendall(sent)
         wire.shutdown(socket.SHUT_WR)
         got = bytearray()

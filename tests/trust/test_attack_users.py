@@ -257,7 +257,7 @@ class Line:
         self.changed.set()
 
     async def until(self, wanted: Any) -> None:
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(50.0):
             while not wanted():
                 self.changed.clear()
                 await self.changed.wait()

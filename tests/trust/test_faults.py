@@ -24,7 +24,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         yield opened
 
 
-@pytest.mark.timeout(3600 if ALL else 120)
+@pytest.mark.timeout(3600 if ALL else 300)
 @pytest.mark.parametrize("name", CONVERSATIONS)
 def test_a_single_fault_breaks_no_promise(bench: Bench, name: str) -> None:
     """Whatever one call does, the person is answered, and acts, budgets and leases come out."""

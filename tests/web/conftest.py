@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.browser import launched
 
 STATIC = Path(__file__).parents[2] / "run" / "chat_stream" / "static"
 PAGE = b"<!doctype html><meta charset=utf-8><title>probe</title><main id=out></main>"
@@ -49,9 +47,9 @@ def _served() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
+def page(launch: Callable[..., Any]) -> Iterator[Any]:
     """A blank page, served from loopback, that can import the client's modules."""
-    with _served() as address, launched() as browser:
-        opened = browser.new_page()
+    with _served() as address:
+        opened = launch().new_page()
         opened.goto(address)
         yield opened

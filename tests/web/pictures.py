@@ -56,7 +56,7 @@ DRAFT = {
 REMINDER = ("create_reminder", {
     "title": "The umbrella", "time": "08:00", "repeat": "never", "by_text_message": False,
 })  # fmt: skip
-CHARTS = ("stock_bars", "crypto_price")
+CHARTS = ("stock_bars", "crypto_history")
 TRAVEL = ("flight_offers", "places_on_map")
 
 

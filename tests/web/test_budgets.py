@@ -8,21 +8,23 @@ figures are printed (`pytest -s`).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
 import json
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from statistics import median
 from typing import Any
+
+import pytest
 
 from common.assistant.chats import TurnRecord
 from common.assistant.journal import TurnJournal
 from common.assistant.protocol import EndOfStream, LlmResponse, TurnStarted
 from common.bootstrap import Services
 from common.documents import new_id
-from tests.browser import DESKTOP, PHONE, launched, opened
+from common.loop import LoopThread
+from common.settings import Settings
+from tests.browser import DESKTOP, PHONE
 from tests.fakes.openai_responses import FakeOpenAI, Reply, Text
 from tests.run.serving import Server
 
@@ -34,6 +36,7 @@ SLOWER = 4  # times, as a phone is
 RUNS = 3
 MOST_RUNS = 3
 TURNS = 1_000  # of two messages each
+LONG = "long"
 UNTIL_QUIET = 120_000
 PART = """## Part {0}
 
@@ -66,9 +69,10 @@ WATCH = """() => {
     { childList: true, subtree: true, characterData: true });
   window.drawn = () => [...drawn.values()];
 }"""
-OPENED = """([chat, last]) => new Promise((resolve) => {
+OPENED = """([chat, last]) => new Promise((resolve, reject) => {
   const begun = performance.now();
   const seen = () => {
+    if (performance.now() - begun > 30_000) return reject(document.body.innerText);
     const shown = [...document.querySelectorAll(".message-assistant")].at(-1);
     if (shown?.textContent !== last) return requestAnimationFrame(seen);
     const box = shown.getBoundingClientRect();
@@ -102,45 +106,60 @@ AT_END = """() => new Promise((resolve) => {
 })"""
 
 
-@contextlib.contextmanager
-def serving(folder: Path, **settings: str) -> Iterator[tuple[Server, str]]:
-    """Run a server and sign in."""
-    server = Server(folder, **settings)
-    try:
-        yield server, server.token("ada")
-    finally:
-        server.stop()
+@pytest.fixture(scope="module")
+def model() -> Iterator[FakeOpenAI]:
+    """Serve a model whose script a test writes."""
+    with FakeOpenAI() as fake:
+        yield fake
 
 
-def test_the_first_load_is_small(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory, model: FakeOpenAI) -> Iterator[str]:
+    """Run a server in which somebody has a long chat; yield where they are signed in."""
+    folder = tmp_path_factory.mktemp("data")
+    settings = {"ODAI_DATA": str(folder), "ODAI_SMALL_MODEL": "off"}
+    made = Services(Settings.from_env(settings), LoopThread())
+    made.loop.run(_fill(made, "dev-ada", LONG))
+    made.close()
+    server = Server(folder, OPENAI_BASE_URL=model.base_url, OPENAI_API_KEY="key-of-a-test")
+    yield f"{server.base}/#token={server.token('ada')}"
+    assert server.stop() == 0
+
+
+def most(limit: float) -> float:
+    """Return the limit: doubled with more at work than there are cores.
+
+    Each instruction waits for memory longer then, and each answer for its turn.
+    """
+    return limit * (2 if os.getloadavg()[0] > (os.cpu_count() or 1) else 1)
+
+
+def test_the_first_load_is_small(address: str, open_page: Callable[..., Any]) -> None:
     """Everything the page asks for until somebody can type fits into 150 KB, compressed."""
-    with serving(tmp_path) as (server, token), launched() as browser:
-        page = opened(browser, **PHONE)
-        network = page.context.new_cdp_session(page)
-        network.send("Network.enable")
-        sizes: list[int] = []
-        network.on("Network.loadingFinished", lambda e: sizes.append(round(e["encodedDataLength"])))
-        page.goto(f"{server.base}/#token={token}")
-        page.get_by_test_id("composer").wait_for()
-        page.wait_for_load_state("networkidle")
-        print(f"first load: {sum(sizes)} bytes in {len(sizes)} answers")
-        assert len(sizes) > 10
-        assert sum(sizes) <= FIRST_LOAD_BYTES
+    phone = open_page(**PHONE)
+    network = phone.context.new_cdp_session(phone)
+    network.send("Network.enable")
+    sizes: list[int] = []
+    network.on("Network.loadingFinished", lambda e: sizes.append(round(e["encodedDataLength"])))
+    phone.goto(address)
+    phone.get_by_test_id("composer").wait_for()
+    phone.wait_for_load_state("networkidle")
+    print(f"first load: {sum(sizes)} bytes in {len(sizes)} answers")
+    assert len(sizes) > 10
+    assert sum(sizes) <= FIRST_LOAD_BYTES
 
 
-def test_a_fast_answer_is_drawn_once_a_frame(tmp_path: Path) -> None:
+def test_a_fast_answer_is_drawn_once_a_frame(
+    address: str, model: FakeOpenAI, open_page: Callable[..., Any]
+) -> None:
     """While 100 deltas a second arrive at a slow phone, no task of the page takes 50 ms."""
-    with FakeOpenAI() as model:
-        keys = {"OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": "key-of-a-test"}
-        with serving(tmp_path, **keys) as (server, token), launched() as browser:
-            found: list[tuple[list[int], list[int]]] = []
-            while len(found) < MOST_RUNS and (not found or found[-1][1][-1] > LONG_TASK_US):
-                page = opened(browser, **DESKTOP)
-                page.goto(f"{server.base}/#token={token}")
-                page.get_by_test_id("composer").wait_for()
-                model.then(Reply(Text(ANSWER), interval_s=0.01))
-                found.append(_streamed(browser, page))
-                page.context.close()
+    found: list[tuple[list[int], list[int]]] = []
+    while len(found) < MOST_RUNS and (not found or found[-1][1][-1] > LONG_TASK_US):
+        page = open_page(**PHONE)
+        page.goto(address)
+        page.get_by_test_id("composer").wait_for()
+        model.then(Reply(Text(ANSWER), interval_s=0.01))
+        found.append(_streamed(page))
     for drawn, tasks in found:
         worst = [task // 1000 for task in tasks[-5:]]
         print(f"frames drawn: {len(drawn)}, of them twice: {sum(n > 1 for n in drawn)}")
@@ -151,14 +170,12 @@ def test_a_fast_answer_is_drawn_once_a_frame(tmp_path: Path) -> None:
         assert len(drawn) < deltas / 2, "deltas share frames"
         # The whole text that ends an answer may fall into the frame of its last piece.
         assert sum(n > 1 for n in drawn) <= 1
-    # With more at work than there are cores, each instruction waits for memory longer.
-    crowded = os.getloadavg()[0] > (os.cpu_count() or 1)
-    assert min(tasks[-1] for _, tasks in found) <= LONG_TASK_US * (2 if crowded else 1)
+    assert min(tasks[-1] for _, tasks in found) <= most(LONG_TASK_US)
 
 
-def _streamed(browser: Any, page: Any) -> tuple[list[int], list[int]]:
+def _streamed(page: Any) -> tuple[list[int], list[int]]:
     """Ask; return how often each frame drew, and the tasks' processor time in µs, sorted."""
-    throttle = page.context.new_cdp_session(page)
+    browser, throttle = page.context.browser, page.context.new_cdp_session(page)
     page.evaluate(WATCH)
     page.get_by_test_id("composer").fill("Go on.")
     page.get_by_test_id("composer").press("Enter")
@@ -178,30 +195,28 @@ def _streamed(browser: Any, page: Any) -> tuple[list[int], list[int]]:
     return page.evaluate("drawn()"), tasks
 
 
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_a_chat_of_2000_messages_opens_at_once_and_scrolls(
-    tmp_path: Path, services: Callable[..., Services]
+    address: str, open_page: Callable[..., Any], size: dict[str, Any]
 ) -> None:
     """Its end is there within a second; scrolling up brings the rest, and nothing jumps."""
-    made = services()
-    made.loop.run(_fill(made, "dev-ada", "long"))
-    with serving(tmp_path / "data") as (server, token), launched() as browser:
-        page = opened(browser, **DESKTOP)
-        page.goto(f"{server.base}/#token={token}")
-        page.get_by_test_id("composer").wait_for()
-        page.get_by_test_id("chat-item").first.wait_for()
-        took = []
-        for _ in range(RUNS):
-            took.append(page.evaluate(OPENED, ["long", f"Answer {TURNS}."]))
-            page.evaluate("location.hash = ''")
-            page.locator(".message-assistant").first.wait_for(state="detached")
-        print(f"opened in ms: {[round(ms) for ms in took]}")
-        page.evaluate(OPENED, ["long", f"Answer {TURNS}."])
-        _scroll_to_the_first(page)
-        page.locator("#latest").click()
-        page.get_by_text(f"Answer {TURNS}.", exact=True).first.wait_for()
-        page.evaluate(AT_END)
-        assert page.complaints == []
-        assert min(took) <= OPEN_MS
+    page = open_page(**size)
+    page.goto(address)
+    page.get_by_test_id("composer").wait_for()
+    page.get_by_test_id("chat-item").first.wait_for(state="attached")
+    took = []
+    for _ in range(RUNS):
+        took.append(page.evaluate(OPENED, [LONG, f"Answer {TURNS}."]))
+        page.evaluate("location.hash = ''")
+        page.locator(".message-assistant").first.wait_for(state="detached")
+    print(f"opened in ms: {[round(ms) for ms in took]}")
+    page.evaluate(OPENED, [LONG, f"Answer {TURNS}."])
+    _scroll_to_the_first(page)
+    page.locator("#latest").click()
+    page.get_by_text(f"Answer {TURNS}.", exact=True).first.wait_for()
+    page.evaluate(AT_END)
+    assert page.complaints == []
+    assert min(took) <= most(OPEN_MS)
 
 
 def _scroll_to_the_first(page: Any) -> None:
@@ -210,7 +225,7 @@ def _scroll_to_the_first(page: Any) -> None:
         moved = page.evaluate(EARLIER)
         if moved is None:
             break
-        assert abs(moved) < 60, "what is read stays in sight when more comes before it"
+        assert abs(moved) < 2, "what is read stays in sight when more comes before it"
     assert page.locator(".turn").count() == TURNS
     assert page.locator(".message-user").first.inner_text() == "Question 1?"
 

@@ -137,7 +137,7 @@ async function connect(address) {
   searchParams.set("next", location.pathname + location.hash);
   try {
     const { url } = await session.call("GET", `${pathname}?${searchParams}`);
-    storage.set("sessionStorage", LINKING, "1");
+    storage.set("sessionStorage", LINKING, pathname.includes("/plaid/") && !searchParams.has("item_id") ? String(Date.now()) : "1");
     location.assign(url);
   } catch (error) {
     showNotice(error.message);
@@ -161,12 +161,25 @@ function tellLinking(outcome) {
   else if (outcome.get("linked")) {
     showNotice("The account is connected.");
     $("notice").dataset.tone = "good";
-  }
+  } else if (begun > 1) tellBank(Number(begun));
 }
+
+/** A bank's page comes back without saying how it went: what is linked by now tells. */
+async function tellBank(begun) {
+  const { accounts } = await session.call("GET", "/auth/plaid/accounts").catch(() => ({ accounts: [] }));
+  if (!accounts.some((bank) => Date.parse(bank.linked_at) > begun - 60_000)) return; // Clocks differ.
+  showNotice("Your bank is connected.");
+  $("notice").dataset.tone = "good";
+}
+
+// Back from a bank's page, this one may be as it was left.
+addEventListener("pageshow", (event) => { if (event.persisted && session.token) tellLinking(new URLSearchParams()); });
 
 // ---------------------------------------------------------------- the open chat
 
 function followAddress() {
+  // A sign-in link opened in a tab that is already here changes the fragment only.
+  if (/^#(?:.*&)?token=/.test(location.hash)) { location.reload(); return; }
   if (!session.token) return;
   const match = location.hash.match(CHAT_ADDRESS);
   if (match?.[1] === chat?.chatId && chat) return;

@@ -1,7 +1,8 @@
 // An action that waits for the user: what will be done, to be changed, approved or declined.
 
-import { everySecond, now, span } from "./clock.js";
+import { everySecond, inHours, now, span } from "./clock.js";
 import { h, icon } from "./dom.js";
+import { words } from "./words.js";
 
 const VERDICTS = { approved: "Approved.", denied: "Declined: nothing was done.", expired: "Expired: nothing was done." };
 const RISKS = { write: "Changes something", money: "Spends money", external: "Reaches other people" };
@@ -15,7 +16,7 @@ export class ApprovalCard {
     this.decide = decide;
     this.closed = false;
     this.fields = null; // name → () => value, while arguments are edited
-    this.heading = event.title || `Allow ${event.tool}?`;
+    this.heading = event.question || event.title || `Allow ${event.tool}?`;
     this.outcome = h("p", { class: "approval-outcome", role: "status" });
     this.list = argumentList(event.arguments) ?? h("p", { class: "approval-expiry" }, "Without any details.");
     // A standing permission covers the user's own data alone: never money, never other people.
@@ -47,7 +48,7 @@ export class ApprovalCard {
         this.decided({ decision: "expired" });
         return false;
       }
-      const words = `Open for ${left > SOON_S ? roughly(left) : span(left)}, until ${clock(ends - now() + Date.now())}`;
+      const words = `Open for ${left > SOON_S ? inHours(Math.round(left / 60)) : span(left)}, until ${clock(ends - now() + Date.now())}`;
       if (this.expiry.textContent !== words) this.expiry.textContent = words;
       this.expiry.classList.toggle("soon", left <= SOON_S);
       return true;
@@ -178,16 +179,7 @@ function isTextList(value) {
   return Array.isArray(value) && value.length > 0 && value.every((one) => typeof one === "string" && !one.includes("\n"));
 }
 
-function words(name) {
-  return name.replaceAll("_", " ");
-}
-
 /** A moment of this device's clock, which is what its reader will look at. */
 function clock(when) {
   return new Intl.DateTimeFormat(undefined, { weekday: "short", hour: "2-digit", minute: "2-digit" }).format(new Date(when));
-}
-
-function roughly(seconds) {
-  const minutes = Math.round(seconds / 60);
-  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }

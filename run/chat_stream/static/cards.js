@@ -8,6 +8,7 @@ import { quantityView, weather } from "./weather.js";
 
 const ROWS_SHOWN = 5;
 const COLUMNS_SHOWN = 6;
+const FOR_MACHINES = /(?:^|_)ids?$/; // nobody reads an id; the assistant does
 const MAX_DEPTH = 4;
 const LONG_TEXT = 480;
 const WIDE_TEXT = 90;
@@ -17,6 +18,8 @@ const LINKS = ["url", "link", "page_url", "website"];
 const CONNECT = new Set(["account_needed", "google_account_needed", "connect_google_account",
   "request_google_access", "google_access_request", "connect_plaid_account"]);
 const OPEN = new Set(["open_window", "open_tab"]);
+/** The output of a call whose result comes in a turn of its own: its words are all there is. */
+export const GOES_ON = "job_pending";
 
 /** The card of a `tool_output` event, or null when it has nothing to show. */
 export function outputCard({ output = {}, summary, sources }) {
@@ -26,7 +29,7 @@ export function outputCard({ output = {}, summary, sources }) {
   if (CONNECT.has(kind)) return connectCard(output, data, summary);
   if (kind === "error") return failureCard(summary || data?.message);
   const address = OPEN.has(kind) && ownOrSafe(addressIn(data));
-  const shown = output.display_response !== false;
+  const shown = output.display_response !== false && kind !== GOES_ON;
   const look = shown ? special(kind, data) : null;
   const body = look ?? (shown ? generic(data, summary) : null);
   if (!summary && !body && !sources?.length && !address) return null;
@@ -62,7 +65,9 @@ function valueView(value, depth) {
   if (depth > MAX_DEPTH) return longText(JSON.stringify(value));
   if (isTable(value)) return tableView(value, depth);
   if (Array.isArray(value)) return listView(value, depth);
-  const entries = Object.entries(value).filter(([, inner]) => !isEmpty(inner));
+  const every = Object.entries(value).filter(([, inner]) => !isEmpty(inner));
+  const told = every.filter(([name]) => !FOR_MACHINES.test(name));
+  const entries = told.length ? told : every;
   return h("dl", {}, entries.map(([name, inner]) =>
     h("div", { class: typeof inner === "object" || String(inner).length > WIDE_TEXT ? "wide" : null },
       h("dt", {}, title(name)), h("dd", {}, valueView(inner, depth + 1)))));
@@ -77,9 +82,10 @@ function listView(values, depth) {
 
 function tableView(rows, depth) {
   const counts = new Map();
+  const only = rows.every((row) => Object.keys(row).every((name) => FOR_MACHINES.test(name)));
   for (const row of rows.slice(0, 100)) {
     for (const [name, value] of Object.entries(row)) {
-      if (!isEmpty(value)) counts.set(name, (counts.get(name) ?? 0) + (typeof value === "object" && !quantityView(value) ? 0.1 : 1));
+      if (!isEmpty(value) && (only || !FOR_MACHINES.test(name))) counts.set(name, (counts.get(name) ?? 0) + (typeof value === "object" && !quantityView(value) ? 0.1 : 1));
     }
   }
   const ranked = [...counts.keys()].sort((a, b) => Math.round(counts.get(b) - counts.get(a)));

@@ -1,47 +1,50 @@
 // Prices over time, drawn from what the tool gave: the ranges its data covers, a value at every point.
 
 import { h, svg } from "./dom.js";
-import { number, percent, price } from "./figures.js";
+import { number, percent, price, rowsOf } from "./figures.js";
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
 // A phone gets a drawing of its own size, so that its words stay readable.
 const WIDTH = matchMedia("(max-width: 30rem)").matches ? 340 : 640;
 const HEIGHT = 200;
-const PAD = { left: 8, right: 8, top: 20, bottom: 22 };
+const PAD = { right: 8, top: 10, bottom: 22 };
+const [LETTER, GAP] = [7.8, 10]; // how wide a letter of the axis is, and how far it stays from the line
 const RANGES = [["1D", 1], ["1W", 7], ["1M", 31], ["3M", 92], ["1Y", 366], ["All", Infinity]];
 
 /** A price and how it moved. */
 export function quote(data) {
   if (data?.price === undefined || data.price === null) return null;
   const change = number(data.change_percent ?? data.change_24h_percent);
+  const changeOf = (name) => (number(data[name]) === null ? null : moved(number(data[name])));
   const facts = [
+    ["1 hour", changeOf("change_1h_percent")], ["7 days", changeOf("change_7d_percent")],
+    ["30 days", changeOf("change_30d_percent")], ["90 days", changeOf("change_90d_percent")],
     ["Open", data.day_open], ["High", data.day_high], ["Low", data.day_low], ["Before", data.previous_close],
     ["Market cap", compact(data.market_cap, data.currency)], ["Traded in 24 h", compact(data.volume_24h, data.currency)],
-  ].filter(([, value]) => value !== undefined && value !== null && value !== "" && typeof value !== "object");
+  ].filter(([, value]) => value !== undefined && value !== null && value !== "" && (typeof value !== "object" || value instanceof Node));
   return h("div", { class: "quote" },
     head(data.name || data.symbol, data.name && data.symbol, data.price, data.currency, change),
-    history(pointsOfChanges(data), data.currency),
     facts.length > 0 && h("dl", { class: "facts" }, facts.map(([name, value]) =>
-      h("div", {}, h("dt", {}, name), h("dd", {}, String(value))))));
+      h("div", {}, h("dt", {}, name), h("dd", {}, value instanceof Node ? value : String(value))))));
 }
 
 /** The course of a price. */
 export function bars(data) {
-  const points = (Array.isArray(data.bars) ? data.bars : [])
-    .map((bar) => ({ time: Date.parse(bar?.start), value: number(bar?.close) }))
+  const points = rowsOf(data.bars)
+    .map((bar) => ({ time: moment(bar.start), value: number(bar.close) }))
     .filter((point) => point.value !== null && !Number.isNaN(point.time))
     .sort((a, b) => a.time - b.time);
   if (points.length < 2) return null;
   const last = points.at(-1);
   return h("div", { class: "quote" },
-    head(data.symbol, null, last.value, data.currency, rise(points)),
+    head(data.name || data.symbol, data.name && data.symbol, last.value, data.currency, rise(points)),
     history(points, data.currency));
 }
 
 /** Coins or shares side by side. */
 export function ticker(data) {
-  const rows = (Array.isArray(data.coins) ? data.coins : []).filter((row) => number(row?.price) !== null);
+  const rows = rowsOf(data.coins).filter((row) => number(row.price) !== null);
   if (!rows.length) return null;
   return h("ul", { class: "ticker" }, rows.slice(0, 20).map((row) => h("li", {},
     h("span", { dir: "auto" }, h("strong", {}, row.name || row.symbol), " ", row.name && h("small", {}, row.symbol)),
@@ -63,6 +66,12 @@ function moved(change) {
     h("span", { class: "sr-only" }, change < 0 ? "down " : "up "), percent(Math.abs(change)));
 }
 
+/** When a bar began: vendors leave the zone out where it is UTC. */
+function moment(text) {
+  const told = String(text ?? "");
+  return Date.parse(/T[\d:.]+$/.test(told) ? `${told}Z` : told);
+}
+
 /** What it cost before, by how much it changed since: the few points that a quote tells of. */
 function pointsOfChanges(data) {
   const current = number(data.price);
@@ -80,10 +89,12 @@ function history(points, currency) {
   if (points.length < 2) return null;
   const drawing = h("div", { class: "chart" });
   const whole = points.at(-1).time - points[0].time;
-  const offered = RANGES.filter(([, days]) => days === Infinity
-    || (days * DAY_MS < whole && within(points, days).length > 1));
+  const offered = RANGES.filter(([, days]) => days * DAY_MS < whole && within(points, days).length > 1);
+  // A month of thirty days is a month: what covers a range is called by it.
+  const [all] = RANGES.find(([, days]) => days === Infinity || (days * DAY_MS * 0.9 < whole && whole <= days * DAY_MS));
+  offered.push([all, Infinity]);
   const show = (days) => {
-    drawing.replaceChildren(...line(within(points, days), currency));
+    drawing.replaceChildren(...line(evened(within(points, days)), currency));
     for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.days === String(days)));
   };
   const buttons = offered.map(([name, days]) =>
@@ -98,35 +109,52 @@ function within(points, days) {
   return points.filter((point) => point.time >= from);
 }
 
+/** The last hours of a year lie on one spot: what is closer together than can be seen is left out. */
+function evened(points) {
+  const least = (points.at(-1).time - points[0].time) / 200;
+  const kept = [];
+  for (const point of points.toReversed()) if (!kept.length || kept.at(-1).time - point.time >= least) kept.push(point);
+  if (kept.at(-1) !== points[0]) kept.push(points[0]);
+  return kept.reverse();
+}
+
 function rise(points) {
   return points[0].value ? ((points.at(-1).value - points[0].value) / points[0].value) * 100 : null;
 }
 
-function scaled(points, width, height, pad) {
+function extremes(points) {
   const values = points.map((point) => point.value);
-  const [low, high] = [Math.min(...values), Math.max(...values)];
+  return [Math.min(...values), Math.max(...values)];
+}
+
+function scaled(points, width, height, pad) {
+  const [low, high] = extremes(points);
   const [from, to] = [points[0].time, points.at(-1).time];
   const x = (time) => pad.left + ((time - from) / (to - from || 1)) * (width - pad.left - pad.right);
   const y = (value) => height - pad.bottom - (high === low ? 0.5 : (value - low) / (high - low)) * (height - pad.top - pad.bottom);
   const path = points.map((point, at) => `${at ? "L" : "M"}${x(point.time).toFixed(1)} ${y(point.value).toFixed(1)}`).join("");
-  return { x, y, path, low, high };
+  return { x, y, path };
 }
 
 function line(points, currency) {
-  const { x, y, path, low, high } = scaled(points, WIDTH, HEIGHT, PAD);
+  const [least, most] = extremes(points);
+  const levels = most === least ? [least] : [least, (least + most) / 2, most];
+  const names = levels.map((value) => price(value, currency, least >= 1000 && most - least >= 10));
+  // The names stand beside the drawing: on it they would cover the line.
+  const pad = { ...PAD, left: GAP + Math.ceil(LETTER * Math.max(...names.map((name) => name.length))) };
+  const { x, y, path } = scaled(points, WIDTH, HEIGHT, pad);
   const change = rise(points);
   const floor = HEIGHT - PAD.bottom;
   const words = `From ${price(points[0].value, currency)} on ${when(points[0], points)} to ${price(points.at(-1).value, currency)}, ` +
-    `lowest ${price(low, currency)}, highest ${price(high, currency)}.`;
-  const levels = high === low ? [low] : [low, (low + high) / 2, high];
+    `lowest ${price(least, currency)}, highest ${price(most, currency)}.`;
   const dot = svg("circle", { r: 4, class: "point" });
   const guide = svg("path", { class: "guide" });
   const drawn = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: change < 0 ? "down" : "up", "aria-hidden": "true" },
-    levels.map((value) => svg("path", { class: "level", d: `M${PAD.left} ${y(value).toFixed(1)}H${WIDTH - PAD.right}` })),
-    svg("path", { d: `${path}L${x(points.at(-1).time).toFixed(1)} ${floor}L${PAD.left} ${floor}Z`, class: "area" }),
+    levels.map((value) => svg("path", { class: "level", d: `M${pad.left} ${y(value).toFixed(1)}H${WIDTH - PAD.right}` })),
+    svg("path", { d: `${path}L${x(points.at(-1).time).toFixed(1)} ${floor}L${pad.left} ${floor}Z`, class: "area" }),
     svg("path", { d: path, class: "line" }),
-    levels.map((value) => svg("text", { x: PAD.left, y: (y(value) - 4).toFixed(1) }, price(value, currency))),
-    svg("text", { x: PAD.left, y: HEIGHT - 6 }, when(points[0], points)),
+    levels.map((value, at) => svg("text", { x: pad.left - GAP, y: (y(value) + 4).toFixed(1), "text-anchor": "end" }, names[at])),
+    svg("text", { x: pad.left, y: HEIGHT - 6 }, when(points[0], points)),
     svg("text", { x: WIDTH - PAD.right, y: HEIGHT - 6, "text-anchor": "end" }, when(points.at(-1), points)),
     guide, dot);
   const told = h("output", { class: "chart-words" });

@@ -83,9 +83,9 @@ export class Chat extends EventTarget {
       return null;
     }
     if (!this.alive) return null;
+    const bottom = this.scroller.scrollHeight - this.scroller.scrollTop;
     this.earlier?.remove();
     this.sight?.disconnect();
-    const bottom = this.scroller.scrollHeight - this.scroller.scrollTop;
     const views = page.turns.map((turn) => this.restore(turn));
     this.list.prepend(...views.map((view) => view.element));
     if (page.more && page.turns.length) this.offerEarlier(page.turns[0].turn_id);
@@ -108,6 +108,7 @@ export class Chat extends EventTarget {
     if (!view.running) view.end({ status: turn.status });
     view.apply({});
     view.quiet = false;
+    if (view.running) view.goOn();
     this.turns.set(turn.turn_id, view);
     return view;
   }

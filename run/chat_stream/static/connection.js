@@ -181,9 +181,13 @@ export class Connection extends EventTarget {
     this.dispatchEvent(new CustomEvent("event", { detail: event }));
   }
 
-  /** A turn that began before this socket, and that history did not show, is replayed from its start. */
-  greeted({ running_turn: running }) {
-    const turnId = running?.turn_id ?? running;
+  /**
+   * A turn that began before this socket, and that history did not show, is replayed from its start;
+   * one that ended as well, if it may be the answer to what the last socket asked.
+   */
+  greeted({ running_turn: running, cursor }) {
+    const unheard = this.cursor === null && this.unanswered.size > 0;
+    const turnId = running?.turn_id ?? running ?? (unheard ? cursor?.slice(0, cursor.lastIndexOf(":")) : null);
     const gap = `${turnId}:0`;
     // A resume is itself answered by a hello: once is enough.
     if (typeof turnId !== "string" || this.lastSeq.has(turnId) || this.askedFor === gap) return;

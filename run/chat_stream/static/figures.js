@@ -1,4 +1,15 @@
-// Figures as their reader writes them. Decimal strings stay as the server rounded them.
+// What a tool's data holds, and its figures as their reader writes them. Decimal strings stay as the
+// server rounded them.
+
+/** The records of a list, none for anything else. */
+export function rowsOf(value) {
+  return Array.isArray(value) ? value.filter((row) => row && typeof row === "object" && !Array.isArray(row)) : [];
+}
+
+/** A text or number as text, "" for anything else. */
+export function said(value) {
+  return typeof value === "string" || typeof value === "number" ? String(value) : "";
+}
 
 /** A number, also out of a text that holds nothing else; null for anything else. */
 export function number(value) {
@@ -11,14 +22,15 @@ export function percent(value) {
   return found === null ? null : `${found.toFixed(2)} %`;
 }
 
-/** An amount with its currency, "" for none; what costs less than one keeps its digits. */
-export function price(value, currency) {
+/** An amount with its currency, "" for none; what costs less than one keeps its digits. `whole`: no cents. */
+export function price(value, currency, whole = false) {
   const found = number(value);
   if (found === null) return "";
   const small = found !== 0 && Math.abs(found) < 1;
   try {
     const style = currency ? { style: "currency", currency } : {};
-    return new Intl.NumberFormat(undefined, { ...style, maximumSignificantDigits: small ? 6 : undefined }).format(found);
+    const digits = small ? { maximumSignificantDigits: 6 } : whole ? { maximumFractionDigits: 0 } : {};
+    return new Intl.NumberFormat(undefined, { ...style, ...digits }).format(found);
   } catch {
     return `${found} ${currency}`; // a currency that browsers do not know, such as a coin
   }

@@ -3,11 +3,12 @@
 // used instead. Everything is drawn from the tool's own data: nothing is fetched.
 
 import { bars, quote, ticker } from "./charts.js";
-import { now } from "./clock.js";
+import { inHours, now } from "./clock.js";
 import { h, svg } from "./dom.js";
-import { number, price } from "./figures.js";
+import { number, price, rowsOf, said } from "./figures.js";
 import { link, safeUrl } from "./links.js";
 import { map } from "./places.js";
+import { dayName, hourThere } from "./words.js";
 
 const ROWS_SHOWN = 8;
 
@@ -17,6 +18,7 @@ export const LOOKS = {
   crypto_price: (data) => quote(data.coin),
   crypto_list: ticker,
   stock_bars: bars,
+  crypto_history: bars,
   flight_offers: flights,
   hotel_prices: hotels,
   calendar_events: agenda,
@@ -35,8 +37,7 @@ export const LOOKS = {
   ticketmaster_venues: (data) => map(data.venues),
 };
 
-const rowsOf = (value) => (Array.isArray(value) ? value.filter((row) => row && typeof row === "object" && !Array.isArray(row)) : []);
-const said = (value) => (typeof value === "string" || typeof value === "number" ? String(value) : "");
+const WHOLE_DAY = { weekday: "long", day: "numeric", month: "long" };
 
 // ---------------------------------------------------------------- travel
 
@@ -44,7 +45,7 @@ function flights(data) {
   const offers = rowsOf(data.offers).map((offer) => ({ ...offer, legs: rowsOf(offer.legs), back: rowsOf(offer.return_legs) }))
     .filter((offer) => offer.legs.length);
   if (!offers.length) return null;
-  const hours = (minutes) => (number(minutes) === null ? "" : `${Math.floor(minutes / 60)} h ${Math.round(minutes % 60)} min`);
+  const hours = (minutes) => (minutes === null ? "" : inHours(Math.round(minutes)));
   const airlines = (offer) => [...new Set(offer.legs.map((leg) => said(leg.airline)).filter(Boolean))];
   const cheap = typical(offers.map((offer) => number(offer.price)));
   return table(offers, {
@@ -54,8 +55,8 @@ function flights(data) {
     choice: ["Airline", airlines],
     columns: [
       ["Price", (offer) => number(offer.price), (offer) => h("strong", {}, price(offer.price, offer.currency))],
-      ["Leaves", (offer) => said(offer.legs[0].departs), (offer) => [clock(offer.legs[0].departs), h("small", {}, ` ${said(offer.legs[0].origin)}`)]],
-      ["Arrives", (offer) => said(offer.legs.at(-1).arrives), (offer) => [clock(offer.legs.at(-1).arrives),
+      ["Leaves", (offer) => said(offer.legs[0].departs), (offer) => [hourThere(offer.legs[0].departs), h("small", {}, ` ${said(offer.legs[0].origin)}`)]],
+      ["Arrives", (offer) => said(offer.legs.at(-1).arrives), (offer) => [hourThere(offer.legs.at(-1).arrives),
         later(offer.legs[0].departs, offer.legs.at(-1).arrives), h("small", {}, ` ${said(offer.legs.at(-1).destination)}`)]],
       ["Takes", (offer) => number(offer.duration_minutes), (offer) => hours(number(offer.duration_minutes))],
       ["Stops", (offer) => number(offer.stops), (offer) => (offer.stops ? `${said(offer.stops)} · ${offer.legs.slice(0, -1).map((leg) => said(leg.destination)).join(", ")}` : "direct")],
@@ -157,9 +158,9 @@ function agenda(data) {
   if (!events.length) return null;
   const days = grouped(events, (event) => said(event.start).slice(0, 10));
   return h("div", { class: "agenda" }, [...days].map(([day, its]) => h("section", {},
-    h("h4", {}, dayName(day)), dayBar(its),
+    h("h4", {}, dayName(day, WHOLE_DAY)), dayBar(its),
     h("ul", {}, its.map((event) => h("li", {},
-      h("span", { class: "agenda-time" }, event.all_day || !clock(event.start) ? "all day" : [clock(event.start), clock(event.end)].filter(Boolean).join("–")),
+      h("span", { class: "agenda-time" }, event.all_day || !hourThere(event.start) ? "all day" : [hourThere(event.start), hourThere(event.end)].filter(Boolean).join("–")),
       h("span", { dir: "auto" }, linked(event.url, event.title),
         event.location && h("small", {}, ` ${said(event.location)}`),
         safeUrl(event.video_url ?? "") && h("small", {}, " ", link(safeUrl(event.video_url), "video call")))))))));
@@ -252,7 +253,7 @@ function parcel(data) {
   if (at < 0) return null;
   const words = ["Announced", "On its way", "Out for delivery", "Delivered"];
   return h("div", { class: "parcel" },
-    h("p", {}, h("strong", {}, words[at]), data.expected_delivery && at < 3 && ` · expected ${dayName(data.expected_delivery)}`),
+    h("p", {}, h("strong", {}, words[at]), data.expected_delivery && at < 3 && ` · expected ${dayName(data.expected_delivery, WHOLE_DAY)}`),
     h("ol", { class: "steps" }, words.map((word, step) =>
       h("li", { class: step <= at ? "done" : null, "aria-current": step === at ? "step" : null }, word))),
     h("ul", { class: "scans" }, rowsOf(data.scans).slice(0, 8).map((scan) =>
@@ -303,15 +304,10 @@ function totals(lines) {
 function transaction(row) {
   const amount = number(row.amount);
   return h("li", {},
-    h("span", { class: "agenda-time" }, shortDay(row.date)),
+    h("span", { class: "agenda-time" }, dayName(row.date)),
     h("span", { dir: "auto" }, said(row.merchant) || said(row.category) || "–",
       h("small", {}, [" ", said(row.account), row.pending === true && " · pending"])),
     h("span", { class: amount < 0 ? "amount up" : "amount" }, `${amount < 0 ? "+" : "−"}${price(Math.abs(amount), said(row.currency))}`));
-}
-
-function shortDay(text) {
-  const time = new Date(`${said(text).slice(0, 10)}T00:00`);
-  return Number.isNaN(time.getTime()) ? said(text) : new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" }).format(time);
 }
 
 // ---------------------------------------------------------------- small parts
@@ -319,17 +315,6 @@ function shortDay(text) {
 function linked(url, words) {
   const safe = url ? safeUrl(String(url)) : null;
   return safe ? link(safe, said(words) || safe.hostname) : said(words);
-}
-
-/** The hour as the place itself counts it: a flight leaves by the airport's clock, not the reader's. */
-function clock(text) {
-  return /T(\d\d:\d\d)/.exec(String(text ?? ""))?.[1] ?? "";
-}
-
-function dayName(text) {
-  const time = new Date(`${String(text).slice(0, 10)}T00:00`);
-  return Number.isNaN(time.getTime()) ? String(text)
-    : new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" }).format(time);
 }
 
 function since(text) {

@@ -1,7 +1,7 @@
 // Places as they lie to one another, drawn here: no map server learns who looked for what.
 
 import { h, svg } from "./dom.js";
-import { number } from "./figures.js";
+import { number, rowsOf } from "./figures.js";
 
 const WIDTH = 320;
 const HEIGHT = 150;
@@ -12,8 +12,8 @@ const SCALES_KM = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000
 
 /** Numbered dots over a grid with its scale, north up, and the list they belong to. */
 export function map(places) {
-  const found = (Array.isArray(places) ? places : [])
-    .filter((place) => within(place?.latitude, 90) && within(place?.longitude, 180)).slice(0, MOST);
+  const found = rowsOf(places)
+    .filter((place) => within(place.latitude, 90) && within(place.longitude, 180)).slice(0, MOST);
   if (!found.length) return null;
   const spots = projected(found);
   const items = found.map((place, at) => h("li", { dir: "auto", dataset: { at: String(at) } },

@@ -1,8 +1,8 @@
 // One turn on screen: what the user asked, what was done for it, what was answered.
 
 import { ApprovalCard, argumentList } from "./approval.js";
-import { outputCard } from "./cards.js";
-import { everySecond, span } from "./clock.js";
+import { GOES_ON, outputCard } from "./cards.js";
+import { everySecond, now, span } from "./clock.js";
 import { copyButton } from "./copying.js";
 import { h, icon } from "./dom.js";
 import { MarkdownStream } from "./markdown.js";
@@ -13,7 +13,9 @@ const STATUS_LINES = {
   waiting_for_approval: "Waiting for your decision.",
 };
 
-const JOB_WORDS = { queued: "waiting its turn", running: "at work", progress: "at work", failed: "did not work" };
+const JOB_WORDS = { queued: "waiting its turn", again: "waiting to try again", running: "at work", progress: "at work", failed: "did not work" };
+const ULID = /^[0-9A-HJKMNP-TV-Z]{26}$/;
+const DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const SLOW_S = 3; // what takes longer is counted on screen
 const TAINTED = "This answer has read text by strangers: I ask before I act on it.";
 
@@ -186,22 +188,37 @@ export class TurnView {
     const holder = this.place(h("div", { class: "tool step" }, step));
     const tool = { holder, step, line, mark, label, note, begun: performance.now(), busy: true, words: "" };
     this.tools.set(callId ?? `${name}#${this.tools.size}`, tool);
-    if (!this.quiet) everySecond(note, () => this.count(tool));
+    if (!this.quiet) this.keepCounting(tool);
     this.announce(label.textContent);
+  }
+
+  /** What a chat that is opened finds at work is counted from when its turn began. */
+  goOn() {
+    const ago = now() - begunAt(this.turnId);
+    for (const tool of this.tools.values()) {
+      if (!tool.busy) continue;
+      if (ago > 0) tool.begun = performance.now() - ago;
+      this.keepCounting(tool);
+    }
+  }
+
+  keepCounting(tool) {
+    everySecond(tool.note, () => this.count(tool));
   }
 
   /** Count the seconds of a call that takes its time. */
   count(tool) {
     if (!tool.busy) return false;
     const seconds = (performance.now() - tool.begun) / 1000;
-    if (seconds >= SLOW_S) tool.note.textContent = [tool.words, span(seconds)].filter(Boolean).join(" · ");
+    tool.note.textContent = [tool.words, seconds >= SLOW_S && span(seconds)].filter(Boolean).join(" · ");
     return true;
   }
 
   toolOutput(event) {
     const tool = this.tools.get(event.call_id) ?? [...this.tools.values()].find((one) => one.busy);
     const ok = event.ok !== false;
-    if (tool) this.settleTool(tool, ok, ok ? "" : "did not work", event.duration_ms);
+    if (tool && event.output?.response_type === GOES_ON) this.pauseTool(tool, "goes on in the background");
+    else if (tool) this.settleTool(tool, ok, ok ? "" : "did not work", event.duration_ms);
     if (event.untrusted) this.taint(tool);
     const card = outputCard(event);
     if (card) (tool?.holder ?? this.parts).append(card);
@@ -216,12 +233,13 @@ export class TurnView {
     this.parts.after(this.tainted);
   }
 
-  /** The call waits for the user: it neither worked nor failed. */
-  pauseTool(tool) {
+  /** The call waits, for the user or for a slow service: it neither worked nor failed. */
+  pauseTool(tool, words) {
     tool.busy = false;
+    tool.bar?.remove();
     tool.line.dataset.state = "waiting";
     tool.mark.replaceChildren(icon("pause"));
-    tool.note.textContent = "needs your approval";
+    tool.note.textContent = words;
   }
 
   settleTool(tool, ok, words, durationMs) {
@@ -236,8 +254,8 @@ export class TurnView {
   job({ call_id: callId, status, message }) {
     const tool = this.tools.get(callId);
     if (!tool?.busy) return;
-    tool.words = JOB_WORDS[status] ?? "";
-    tool.note.textContent = tool.words;
+    tool.words = JOB_WORDS[status === "queued" && tool.words ? "again" : status] ?? "";
+    this.count(tool);
     if (message) tool.label.textContent = message;
     if (status === "done" || status === "failed") return;
     tool.bar ??= h("progress", { class: "tool-progress", "aria-label": "Progress", dataset: { testid: "job" } });
@@ -306,7 +324,7 @@ export class TurnView {
     for (const { stream } of this.answers) stream.finish();
     for (const tool of this.tools.values()) {
       if (!tool.busy) continue;
-      if (status === "waiting_for_approval") this.pauseTool(tool);
+      if (status === "waiting_for_approval") this.pauseTool(tool, "needs your approval");
       else this.settleTool(tool, false, status === "stopped" ? "stopped" : "no result");
     }
     const decided = status === "waiting_for_approval" && [...this.approvals.values()].every((card) => card.closed);
@@ -362,6 +380,12 @@ function callFacts({ name, agent, given }) {
   return h("div", { class: "tool-facts", dataset: { testid: "tool-facts" } },
     h("p", {}, facts.map(([title, value], at) => [at > 0 && " · ", `${title}: `, h("code", {}, value)])),
     argumentList(given) ?? h("p", {}, "It was given nothing."));
+}
+
+/** When a turn began, in milliseconds since 1970, as its id tells it; NaN for an id of another kind. */
+function begunAt(turnId) {
+  if (!ULID.test(turnId ?? "")) return NaN;
+  return [...turnId.slice(0, 10)].reduce((sum, digit) => sum * 32 + DIGITS.indexOf(digit), 0);
 }
 
 function duration(ms) {

@@ -1,10 +1,9 @@
 // What the user spent: a bar for each of the last thirty days, today against the budget, and what
 // was asked of which service. Dollars as the server counts them; nothing is added up here but bars.
 
-import { h } from "./dom.js";
-import { title } from "./words.js";
+import { h, svg } from "./dom.js";
+import { dayName, title } from "./words.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 const DAYS = 30;
 const [WIDTH, HEIGHT, BASE, TOP] = [640, 190, 160, 22];
 
@@ -21,7 +20,7 @@ export async function usagePage(page) {
       figure("Answers", new Intl.NumberFormat().format(answers))),
     budget(usage.limits, Number(days.at(-1).cost_usd)),
     answers > 0 ? chart(days) : h("p", { class: "muted" }, "Nothing was asked in the last 30 days."),
-    answers > 0 && services(days),
+    answers > 0 && services(days, usage.connector_names),
     answers > 0 && table(days),
   ];
 }
@@ -60,24 +59,24 @@ function chart(days) {
   const bars = days.map((day, at) => {
     const height = value(day) && Math.max((value(day) / most) * (BASE - TOP), 2);
     return [
-      s("rect", { class: at === DAYS - 1 ? "bar today" : "bar", x: at * step + step * 0.16, y: BASE - height, width: step * 0.68, height, rx: 2.5 },
-        s("title", {}, `${dayName(day.date)}: ${shown(day)}`)),
-      (DAYS - 1 - at) % 7 === 0 && s("text", { class: "tick", x: at * step + step / 2, y: BASE + 20, "text-anchor": at > DAYS - 3 ? "end" : "middle" }, dayName(day.date)),
+      svg("rect", { class: at === DAYS - 1 ? "bar today" : "bar", x: at * step + step * 0.16, y: BASE - height, width: step * 0.68, height, rx: 2.5 },
+        svg("title", {}, `${dayName(day.date)}: ${shown(day)}`)),
+      (DAYS - 1 - at) % 7 === 0 && svg("text", { class: "tick", x: at * step + step / 2, y: BASE + 20, "text-anchor": at > DAYS - 3 ? "end" : "middle" }, dayName(day.date)),
     ];
   });
   const label = costs ? "Dollars spent on each of the last 30 days" : "Answers on each of the last 30 days";
   const best = days.reduce((a, b) => (value(b) > value(a) ? b : a));
   return h("figure", { class: "chart" },
     h("figcaption", { class: "muted" }, costs ? "Dollars a day" : "Answers a day: they cost nothing so far"),
-    s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${label}. Most on ${dayName(best.date)}: ${shown(best)}.` },
+    svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${label}. Most on ${dayName(best.date)}: ${shown(best)}.` },
       [0, 0.5, 1].map((part) => {
         const y = BASE - part * (BASE - TOP);
-        return [s("line", { class: "grid", x1: 0, x2: WIDTH, y1: y, y2: y }),
-          part > 0 && (costs || Number.isInteger(most * part)) && s("text", { class: "tick", x: 0, y: y - 5 }, costs ? dollars(most * part) : String(most * part))];
+        return [svg("line", { class: "grid", x1: 0, x2: WIDTH, y1: y, y2: y }),
+          part > 0 && (costs || Number.isInteger(most * part)) && svg("text", { class: "tick", x: 0, y: y - 5 }, costs ? dollars(most * part) : String(most * part))];
       }), bars));
 }
 
-function services(days) {
+function services(days, names) {
   const calls = new Map();
   for (const day of days) {
     for (const [name, count] of Object.entries(day.tool_calls)) calls.set(name, (calls.get(name) ?? 0) + count);
@@ -85,7 +84,7 @@ function services(days) {
   if (!calls.size) return null;
   const sorted = [...calls].sort((a, b) => b[1] - a[1]).slice(0, 8);
   return h("section", {}, h("h3", {}, "Asked for you"),
-    h("ul", { class: "tally" }, sorted.map(([name, count]) => h("li", {}, h("span", {}, title(name)), h("strong", {}, String(count))))));
+    h("ul", { class: "tally" }, sorted.map(([name, count]) => h("li", {}, h("span", {}, names[name] ?? title(name)), h("strong", {}, String(count))))));
 }
 
 function table(days) {
@@ -111,20 +110,9 @@ function dollars(value) {
   return new Intl.NumberFormat("en-US", { style: "currency", currency: "USD", minimumFractionDigits: 2, maximumFractionDigits: digits }).format(number);
 }
 
-function dayName(date) {
-  return new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", timeZone: "UTC" }).format(new Date(`${date}T12:00:00Z`));
-}
-
 /** The next round number, for the top of the axis. */
 function nice(most) {
   const power = 10 ** Math.floor(Math.log10(most));
   const step = [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].find((one) => one * power >= most);
   return step * power;
-}
-
-function s(tag, attributes, ...children) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children.flat(Infinity).filter(Boolean));
-  return element;
 }

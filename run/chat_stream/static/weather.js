@@ -1,6 +1,8 @@
 // The weather as strips: now, the hours, the days, in the units of the reader's own country.
 
 import { h, svg } from "./dom.js";
+import { rowsOf } from "./figures.js";
+import { dayName, hourThere } from "./words.js";
 
 // The one place where the reader's own units matter: those of their locale.
 const FAHRENHEIT = ["US", "LR", "BS", "BZ", "KY", "PW"].includes(new Intl.Locale(navigator.language || "en").region);
@@ -26,8 +28,8 @@ const PICTURES = [
 /** What is known of now, the hours and the days; null for a shape that tells no temperature. */
 export function weather(data) {
   const now = data.current ?? data.now;
-  const days = list(data.daily ?? data.days ?? data.forecast).filter((day) => degreesOf(day, HIGH) !== null || degreesOf(day, LOW) !== null);
-  const hours = list(data.hours ?? data.hourly).filter((hour) => degreesOf(hour, ["temperature", "temperature_c", "temp"]) !== null);
+  const days = rowsOf(data.daily ?? data.days ?? data.forecast).filter((day) => degreesOf(day, HIGH) !== null || degreesOf(day, LOW) !== null);
+  const hours = rowsOf(data.hours ?? data.hourly).filter((hour) => degreesOf(hour, ["temperature", "temperature_c", "temp"]) !== null);
   const degrees = degreesOf(now, ["temperature", "temperature_c", "temp_c", "temp"]);
   if (degrees === null && !days.length && !hours.length) return null;
   const place = nameOf(first(data, "place", "location", "name"));
@@ -44,8 +46,6 @@ export function quantityView(value) {
   if (typeof value.kmh === "number") return FAHRENHEIT ? `${value.mph} mph` : `${value.kmh} km/h`;
   return null;
 }
-
-const list = (value) => (Array.isArray(value) ? value.filter((row) => row && typeof row === "object") : []);
 
 function first(object, ...names) {
   for (const name of names) {
@@ -119,15 +119,13 @@ function bar(top, bottom) {
 function hourStrip(hours) {
   return h("ol", { class: "weather-days", tabindex: "0", "aria-label": "Hourly forecast" }, hours.map((hour) =>
     h("li", { title: sky(hour) },
-      h("span", { class: "day-name" }, /T(\d\d:\d\d)/.exec(String(first(hour, "time") ?? ""))?.[1] ?? ""), picture(sky(hour)),
+      h("span", { class: "day-name" }, hourThere(first(hour, "time"))), picture(sky(hour)),
       h("strong", {}, rounded(degreesOf(hour, ["temperature", "temperature_c", "temp"]))),
       h("span", { class: "day-rain" }, rainOf(hour)))));
 }
 
 function dateOf(day, form) {
-  const date = first(day, "date", "day", "time");
-  const time = new Date(`${String(date).slice(0, 10)}T00:00`);
-  return Number.isNaN(time.getTime()) ? String(date ?? "") : new Intl.DateTimeFormat(undefined, form).format(time);
+  return dayName(first(day, "date", "day", "time"), form);
 }
 
 function rainOf(day) {

@@ -15,6 +15,18 @@ export function when(moment) {
   return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }).format(new Date(moment));
 }
 
+/** A day of the calendar, of a text that begins with one: "22 Nov"; another text as it is. */
+export function dayName(text, form = { day: "numeric", month: "short" }) {
+  const told = typeof text === "string" ? text : "";
+  const time = new Date(`${told.slice(0, 10)}T00:00`);
+  return Number.isNaN(time.getTime()) ? told : new Intl.DateTimeFormat(undefined, form).format(time);
+}
+
+/** The hour as the place itself counts it: a flight leaves by the airport's clock, not the reader's. */
+export function hourThere(text) {
+  return /T(\d\d:\d\d)/.exec(String(text ?? ""))?.[1] ?? "";
+}
+
 /** How long ago an account was used, which the server knows to the hour. */
 export function lastUsed(moment) {
   if (!moment) return "not used yet";

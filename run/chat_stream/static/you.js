@@ -1,6 +1,7 @@
 // What is the user's own: accounts, memories, plans, spending, what was done in their name, how
 // things look, and the way out. A panel over the chat; each page is read when it is opened.
 
+import { argumentList } from "./approval.js";
 import { confirmed } from "./confirm.js";
 import { connectionsPage } from "./connect.js";
 import { h, icon } from "./dom.js";
@@ -141,7 +142,8 @@ async function activity(page) {
   return [
     h("p", { class: "muted" }, "What was done in your name, the latest first. This list is only ever added to."),
     h("ol", { class: "acts-done" }, acts.map((one) => h("li", { dataset: { status: one.status } },
-      h("div", {}, h("strong", {}, title(one.what)), one.details && h("p", { class: "muted", dir: "auto" }, one.details)),
+      h("div", {}, h("strong", {}, one.title), one.connector_name && h("p", { class: "muted" }, one.connector_name),
+        argumentList(one.arguments)),
       h("div", { class: "act-end" }, h("span", { class: one.status === "done" ? "muted" : "state warn" }, words(one.status ?? "under way")),
         h("time", { class: "muted", datetime: one.at }, when(one.at)),
         one.by !== "user" && h("span", { class: "muted" }, `by ${words(one.by)}`))))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
 
@@ -12,6 +13,7 @@ from common.errors import InvalidInput, RateLimited, VendorRejected
 from ..conftest import NOW, Replay
 
 CHECK = "check_crypto_price_at_coinmarketcap"
+HISTORY = "get_crypto_history_at_coinmarketcap"
 
 
 def data(outcome: Any) -> Any:
@@ -88,3 +90,44 @@ def test_a_coin_that_anybody_could_have_minted_is_a_strangers_text(
     )  # fmt: skip
     assert outcome.result is not None
     assert outcome.result.untrusted is strange
+
+
+def ages(outcome: Any) -> list[float]:
+    """Return how many days ago each point of a course is, the oldest first."""
+    now = dt.datetime.fromisoformat(NOW)
+    starts = [dt.datetime.fromisoformat(bar["start"]) for bar in data(outcome)["bars"]]
+    return [(now - start).total_seconds() / 86_400 for start in starts]
+
+
+def test_a_year_has_points_for_every_range(replay: Replay) -> None:
+    """A chart of a day, a week, a month or a year has a real course, in few enough points."""
+    outcome = replay(f"{HISTORY}__success")
+    days = ages(outcome)
+    assert days == sorted(days, reverse=True)
+    assert days[0] > 359 and days[-1] == 0
+    for span, least in ((1, 24), (7, 40), (31, 60), (366, 80)):
+        assert sum(age <= span for age in days) >= least, span
+    assert len(days) <= 120
+    assert outcome.summary == (
+        "Samplecoin (SMPL) went from 1.80 to 3.17 USD (+76.1%) since Thursday 27 November 2025; "
+        "lowest 1.80, highest 3.42."
+    )
+
+
+def test_a_week_asks_for_hours_alone(replay: Replay) -> None:
+    """What is not shown is not paid for: a week is one request."""
+    case = json.loads((replay.folder / f"{HISTORY}__success.json").read_text())
+    outcome = replay.run(HISTORY, {"symbol": "SMPL", "days": 7}, *case["exchanges"][:2])
+    assert 40 < len(ages(outcome)) < 60
+    assert max(ages(outcome)) <= 7
+
+
+def test_a_plan_without_history_says_so(replay: Replay) -> None:
+    """An older plan refuses it; nothing is drawn instead of it."""
+    [latest, *_] = json.loads((replay.folder / f"{HISTORY}__success.json").read_text())["exchanges"]
+    refused = {"status": 403, "json": {"status": {"error_code": 1006, "error_message": "plan"}}}
+    history = {"host": "pro-api.coinmarketcap.com", "path": "/v3/cryptocurrency/quotes/historical"}
+    outcome = replay.run(
+        HISTORY, {"symbol": "SMPL"}, latest, {"request": history, "response": refused}
+    )
+    assert isinstance(outcome.error, VendorRejected)
