@@ -13,8 +13,9 @@ from common.oauth.states import Pending, States, redirect_target, with_query
 from common.store.sqlite import SqliteStore
 
 HOME = "https://odai.example"
+UID = "ada-whom-no-chance-spells"
 PENDING = Pending(
-    uid="ada", provider="google", scopes=("openid",), redirect=f"{HOME}/", verifier="v" * 64
+    uid=UID, provider="google", scopes=("openid",), redirect=f"{HOME}/", verifier="v" * 64
 )
 Play = Callable[[Callable[["Flow"], Awaitable[None]]], None]
 
@@ -95,7 +96,7 @@ def test_a_copy_of_the_store_starts_nothing(play: Play, tmp_path: Path) -> None:
     async def script(flow: Flow) -> None:
         state, cookie = await flow.states.begin(PENDING)
         copies = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-        for secret in (state, cookie.value, "v" * 64, "ada"):
+        for secret in (state, cookie.value, "v" * 64, UID):
             assert secret.encode() not in copies
 
     play(script)
