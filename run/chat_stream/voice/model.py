@@ -259,12 +259,14 @@ class RealtimeSocket(RealtimeModel):
             if task is not current:
                 task.cancel()
         others = [task for task in tasks if task is not current]
-        if others:
-            await asyncio.wait(others)
-        if ws:
-            await ws.close()
-        if http:
-            await http.close()
+        try:
+            if others:
+                await asyncio.wait(others)
+            if ws:
+                await ws.close()
+        finally:  # whoever closes may be cancelled, as the end of a call does to its renewal
+            if http:
+                await http.close()
 
     # --- inside -----------------------------------------------------------------------------
 
