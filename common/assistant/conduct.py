@@ -39,10 +39,11 @@ from common.assistant.protocol import (
     SuggestedPrompts,
     Title,
     TurnStarted,
+    error_event,
 )
 from common.assistant.recovery import Recovery
 from common.assistant.retrying import WHILE, retrying
-from common.assistant.room import Request, Room, error_event
+from common.assistant.room import Request, Room
 from common.assistant.routing import Router
 from common.assistant.titles import exchange_of, title_of
 from common.assistant.turn import Means, Turn
@@ -167,18 +168,17 @@ class Conductor:
             granted=room.state.granted,
         )
         turn.manner = request.manner
-        turn.earlier = items
+        turn.earlier, turn.asked = items, earlier
         return turn
 
     async def _led(
         self, room: Room, turn: Turn, request: Request, measured: Operation
     ) -> asyncio.Task[None] | None:
-        earlier = _prompts(turn.earlier)
         try:
             request.begun.set()
             heart = self._background.spawn(self._renew(room, turn))
             try:
-                status = await self._answer(room, turn, request, earlier)
+                status = await self._answer(room, turn, request)
             finally:
                 heart.cancel()
             measured.outcome = status
@@ -190,7 +190,7 @@ class Conductor:
             self._background.spawn(self._pay(turn))
             return None
         try:
-            return await self._end(room, turn, status, asked=[*earlier, request.prompt.text])
+            return await self._end(room, turn, status, asked=[*turn.asked, request.prompt.text])
         except Conflict:
             self._lose(room, turn.id)
             self._background.spawn(self._pay(turn))
@@ -275,10 +275,10 @@ class Conductor:
             fact = PromptSubmitted(len(prompt.text), turn.manner.channel)
             self._analytics.emit(fact, **at, turn_id=turn.id, key=turn.id)
 
-    async def _answer(self, room: Room, turn: Turn, request: Request, earlier: list[str]) -> Status:
+    async def _answer(self, room: Room, turn: Turn, request: Request) -> Status:
         if turn.stopped:
             return "stopped"
-        turn.task = asyncio.create_task(self._run(room, turn, request, earlier))
+        turn.task = asyncio.create_task(self._run(room, turn, request))
         try:
             await turn.task
         except asyncio.CancelledError:
@@ -309,7 +309,7 @@ class Conductor:
             return "failed"
         return "waiting_for_approval" if turn.pending else "done"
 
-    async def _run(self, room: Room, turn: Turn, request: Request, earlier: list[str]) -> None:
+    async def _run(self, room: Room, turn: Turn, request: Request) -> None:
         # Connections to the model live on in copies of this context, and would keep the turn.
         sink.set(weakref.proxy(turn))
         if request.decided:
@@ -320,8 +320,8 @@ class Conductor:
             turn.tell_plainly(_told(turn) if request.decided else turn.plain)
             return
         begun = len(turn.items)
-        prompt = request.prompt.text or (earlier or [""])[-1]
-        agent = self._agent(room, prompt, earlier, turn.manner)
+        prompt = request.prompt.text or (turn.asked or [""])[-1]
+        agent = self._agent(room, prompt, turn.asked, turn.manner)
         history: list[Any] = [*room.state.input_items(), *turn.items[1:]]
         try:
             with translated():
@@ -488,7 +488,7 @@ class Conductor:
             chunks=chunks,
         )
 
-    def _agent(self, room: Room, prompt: str, earlier: list[str], manner: Manner) -> RunAgent:
+    def _agent(self, room: Room, prompt: str, earlier: Sequence[str], manner: Manner) -> RunAgent:
         uid, remembered = room.state.uid, list[str]()
         if manner.proven:
             remembered = [each.text for each in self._means.memories.fitting(uid, prompt)]
@@ -559,7 +559,7 @@ def _told(turn: Turn) -> str:
     return str(result.get("summary") or result.get("message") or "That is done.")
 
 
-def _prompts(items: Sequence[Item]) -> list[str]:
+def _prompts(items: list[Item]) -> list[str]:
     return [
         item["content"]
         for item in items

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from common.documents import CHAT_ID, new_id
-from common.errors import InvalidInput
+from common.errors import InvalidInput, OdaiError
 
 MAX_FRAME_BYTES = 65_536
 MAX_PROMPT_CHARACTERS = 32_000
@@ -375,6 +375,11 @@ class ErrorEvent(msgspec.Struct, tag_field="type", tag="error", frozen=True, omi
     message: str
     retryable: bool
     prompt_id: str = ""
+
+
+def error_event(err: OdaiError, prompt_id: str = "") -> ErrorEvent:
+    """Return what clients are told of an error; `prompt_id` names the prompt it refuses."""
+    return ErrorEvent(err.code, str(err), err.retryable, prompt_id)
 
 
 class Pong(msgspec.Struct, tag_field="type", tag="pong", frozen=True):

@@ -19,10 +19,9 @@ from common.assistant.chats import ChatState
 from common.assistant.jobs import Finished
 from common.assistant.journal import TurnJournal
 from common.assistant.manner import ON_SCREEN, Manner
-from common.assistant.protocol import ErrorEvent, Event, Prompt, encode_event
+from common.assistant.protocol import Event, Prompt, encode_event
 from common.assistant.schedules import Due
 from common.assistant.turn import Turn
-from common.errors import OdaiError
 from common.tools import Asker, Location
 from common.tracing import traceparent
 
@@ -68,6 +67,11 @@ class Request:
     manner: Manner = ON_SCREEN
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     trace: str = field(default_factory=traceparent)  # of the frame or task that asked
+
+    @property
+    def typed_id(self) -> str:
+        """The prompt's id as its client knows it; "" where nobody typed it."""
+        return "" if self.finished or self.decided or self.due else self.prompt.id
 
 
 class Room:
@@ -203,11 +207,3 @@ class Room:
             if turn_id >= viewer.turn_id:
                 total += journal.backlog(viewer.seq if turn_id == viewer.turn_id else 0)
         return total
-
-
-def error_event(err: OdaiError, refused: Request | None = None) -> ErrorEvent:
-    """Return what clients are told of an error; `refused` is what no turn began for."""
-    typed = refused and not (refused.finished or refused.decided or refused.due)
-    return ErrorEvent(
-        err.code, str(err), err.retryable, refused.prompt.id if refused and typed else ""
-    )

@@ -97,6 +97,7 @@ class Turn:
         self.agent = NAME
         self.items: list[Item] = [item]
         self.earlier: Sequence[Item] = ()  # of the chat, before this turn
+        self.asked: Sequence[str] = ()  # its prompts among them
         self.pending: list[Proposal] = []
         self._told_of: dict[str, Told] = {}  # what the cards of proposals add
         self.used: dict[str, Entry] = {}

@@ -26,10 +26,11 @@ from common.assistant.protocol import (
     Prompt,
     PromptQueued,
     Regenerate,
+    error_event,
 )
 from common.assistant.replays import Replays
 from common.assistant.retrying import retrying
-from common.assistant.room import APPROVAL, JOB, Request, Room, Viewer, error_event
+from common.assistant.room import APPROVAL, JOB, Request, Room, Viewer
 from common.assistant.schedules import DUE
 from common.assistant.turn import Means
 from common.background import Background
@@ -350,7 +351,7 @@ class Turns:
         """Tell who waits in line to ask again; what nobody typed is delivered again."""
         for request in room.queue:
             if request.prompt.text and not request.due:
-                room.say(error_event(VendorUnavailable(_RESTARTING), request))
+                room.say(error_event(VendorUnavailable(_RESTARTING), request.typed_id))
         room.queue.clear()
 
     # --- one turn ---------------------------------------------------------------------------
@@ -368,12 +369,12 @@ class Turns:
                         behind.add_done_callback(lambda _: self.leave(room))
                 except OdaiError as err:
                     room.prompt_ids.pop(prompt.id, None)
-                    room.say(error_event(err, request))
+                    room.say(error_event(err, request.typed_id))
                 except Exception:
                     # What waits in line is answered even so.
                     log.exception("turn lost", extra={"chat_id": room.state.id})
                     room.prompt_ids.pop(prompt.id, None)
-                    room.say(error_event(OdaiError(WENT_WRONG), request))
+                    room.say(error_event(OdaiError(WENT_WRONG), request.typed_id))
                 following = room.queue.popleft() if room.queue else None
         finally:
             room.worker = None

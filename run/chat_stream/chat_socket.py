@@ -11,7 +11,7 @@ from flask import request
 from simple_websocket import Server
 
 from common.assistant import protocol
-from common.assistant.protocol import ErrorEvent, Frame, Pong
+from common.assistant.protocol import ErrorEvent, Frame, Pong, error_event
 from common.egress.guard import is_public
 from common.errors import InvalidInput, OdaiError, RateLimited
 from common.identity import Identity
@@ -161,12 +161,12 @@ class ChatSession:
         try:
             self._wait(protocol.parse_frame(data))
         except InvalidInput as err:
-            self._wait(_refusal(err, protocol.prompt_id_of(data)))
+            self._wait(error_event(err, protocol.prompt_id_of(data)))
 
     def binary(self, data: bytes) -> None:
         """Refuse binary messages; the socket stays open."""
         err = InvalidInput("Send text frames: this socket reads no binary ones.")
-        self._wait(_refusal(err))
+        self._wait(error_event(err))
 
     def _wait(self, frame: Frame | ErrorEvent) -> None:
         """Put what was read in line: all of it is answered after `hello`, in its order."""
@@ -239,7 +239,7 @@ class ChatSession:
                         await self._act(room, frame)
                 except OdaiError as err:
                     prompt_id = frame.id if isinstance(frame, protocol.Prompt) else ""
-                    room.say(_refusal(err, prompt_id), to=self)
+                    room.say(error_event(err, prompt_id), to=self)
         except Exception:
             self._fail()
         finally:
@@ -282,7 +282,3 @@ class ChatSession:
         else:
             loop = asyncio.get_running_loop()
             self._check = loop.call_later(_CHECK_SECONDS, self._check_age)
-
-
-def _refusal(err: OdaiError, prompt_id: str = "") -> ErrorEvent:
-    return ErrorEvent(err.code, str(err), err.retryable, prompt_id)
