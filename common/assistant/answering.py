@@ -15,7 +15,7 @@ import msgspec
 
 from common.assistant.chats import Chats
 from common.assistant.manner import ON_SCREEN, Manner
-from common.assistant.protocol import Approve, Deny, Prompt
+from common.assistant.protocol import Approve, Cursor, Deny, Prompt
 from common.assistant.room import APPROVAL, Room
 from common.assistant.turns import Turns
 from common.errors import NotFound, VendorUnavailable
@@ -136,6 +136,7 @@ class _Listener:
     def __init__(self, prompt_id: str) -> None:
         self.turn_id = ""
         self.seq = 0
+        self.began: Cursor | None = None
         self.ready = True
         self.prompt_id = prompt_id
         self.turn = ""

@@ -45,6 +45,9 @@ class Cursor(msgspec.Struct, frozen=True):
         return f"{self.turn_id}:{self.seq}"
 
 
+START = Cursor("0" * 26, 0)  # before a chat's first turn
+
+
 # --- client to server -----------------------------------------------------------------------
 
 
@@ -281,11 +284,11 @@ class SuggestedPrompts(msgspec.Struct, tag_field="type", tag="suggested_prompts"
 
 
 class Hello(msgspec.Struct, tag_field="type", tag="hello", frozen=True):
-    """The first event of a connection; `cursor` is where the chat stands."""
+    """The first event of a connection; `cursor` is where who brings none begins."""
 
     protocol: str
     title: str
-    cursor: str | None
+    cursor: str
     running_turn: str | None
 
 

@@ -6,7 +6,7 @@ from itertools import takewhile
 
 from common.assistant.chats import Chats, TurnRecord
 from common.assistant.journal import RESERVE, replay
-from common.assistant.protocol import Cursor
+from common.assistant.protocol import START, Cursor
 from common.assistant.room import Room, Viewer
 from common.errors import InvalidInput
 
@@ -30,6 +30,15 @@ class Replays:
             later = [turn for turn in later if turn.id > viewer.turn_id]
             known = [*takewhile(lambda turn: turn.id not in room.journals, later)]
 
+    async def show_again(self, room: Room, viewer: Viewer, turn: TurnRecord) -> None:
+        """Show a turn that ended before `viewer` came, which then stands where it stood."""
+        place, viewer.began = (viewer.turn_id, viewer.seq), Cursor(turn.id, 0)
+        viewer.turn_id, viewer.seq = viewer.began.order
+        try:
+            await self._show_turn(room, viewer, turn.id)
+        finally:
+            viewer.turn_id, viewer.seq = place
+
     async def _show_turn(self, room: Room, viewer: Viewer, turn_id: str) -> None:
         entries, _ = await self._chats.entries(room.state, turn_id)
         last = entries[-1].last if entries else 0
@@ -41,6 +50,9 @@ class Replays:
             viewer.seq = seq
 
     async def _known_after(self, room: Room, cursor: Cursor) -> list[TurnRecord]:
+        if cursor == START:
+            empty = room.state.last is None
+            return [] if empty else await self._chats.turns_after(room.state, START.turn_id)
         journal = room.journals.get(cursor.turn_id)
         if journal is not None:
             known, last = True, journal.visible

@@ -19,7 +19,7 @@ from common.assistant.chats import ChatState
 from common.assistant.jobs import Finished
 from common.assistant.journal import TurnJournal
 from common.assistant.manner import ON_SCREEN, Manner
-from common.assistant.protocol import Event, Prompt, encode_event
+from common.assistant.protocol import START, Cursor, Event, Prompt, encode_event
 from common.assistant.schedules import Due
 from common.assistant.turn import Turn
 from common.tools import Asker, Location
@@ -36,6 +36,7 @@ class Viewer(Protocol):
 
     turn_id: str  # the turn shown last, "" before any
     seq: int  # the last event of it that was shown
+    began: Cursor | None  # where it joined, if it brought no cursor
 
     @property
     def ready(self) -> bool:
@@ -100,6 +101,15 @@ class Room:
         return next(reversed(self.journals.values()), None)
 
     @property
+    def here(self) -> Cursor:
+        """Where the chat stands: before the turn that runs, or behind the last one."""
+        if running := self.state.running:
+            return Cursor(running, 0)
+        if journal := self.journal:
+            return Cursor(journal.turn_id, journal.visible)
+        return self.state.last or START
+
+    @property
     def asker(self) -> Asker:
         """Whoever asks here, and where they are."""
         where = self.location
@@ -151,11 +161,10 @@ class Room:
             viewer.show(payload)
 
     def join(self, viewer: Viewer) -> None:
-        """Show `viewer` what comes after the present moment, or after its own position."""
-        if not viewer.turn_id and (journal := self.journal):
-            viewer.turn_id, viewer.seq = journal.turn_id, journal.visible
-        elif not viewer.turn_id and (last := self.state.last):
-            viewer.turn_id, viewer.seq = last.turn_id, last.seq
+        """Show `viewer` what comes after its own position; it begins at `here` if it has none."""
+        if not viewer.turn_id:
+            viewer.began = self.here
+            viewer.turn_id, viewer.seq = viewer.began.order
         self.viewers.add(viewer)
         self.pull(viewer)
 

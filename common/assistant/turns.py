@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import suppress
+from typing import Any
 
 from common.assistant.approvals import Decided
 from common.assistant.chats import Chats, ChatState
@@ -16,6 +17,7 @@ from common.assistant.closing import Closing
 from common.assistant.conduct import WENT_WRONG, Conductor, Voice
 from common.assistant.manner import ON_SCREEN, Manner
 from common.assistant.protocol import (
+    START,
     SUBPROTOCOL,
     Approve,
     Cursor,
@@ -125,13 +127,16 @@ class Turns:
             self._rooms.pop((room.state.id, room.state.uid), None)
             self._background.spawn(self._following.leave(room))
 
+    def _hold(self, room: Room, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
+        """Keep the room open until `task` has ended."""
+        room.users += 1
+        task.add_done_callback(lambda _: self.leave(room))
+        return task
+
     async def attach(self, room: Room, viewer: Viewer, cursor: str | None) -> None:
         """Greet `viewer`, replay what it missed, and show it what comes."""
         state = room.state
-        room.say(
-            Hello(SUBPROTOCOL, state.title, str(state.last) if state.last else None, state.running),
-            to=viewer,
-        )
+        room.say(Hello(SUBPROTOCOL, state.title, str(room.here), state.running), to=viewer)
         try:
             if cursor:
                 await self._replays.show(room, viewer, Cursor.parse(cursor))
@@ -142,6 +147,24 @@ class Turns:
             viewer.drop(1013, "This chat could not be read. Reconnect with your cursor.")
             return
         room.join(viewer)
+
+    async def shown_again(self, room: Room, viewer: Viewer, prompt: Prompt) -> bool:
+        """Show `viewer` the answer to a prompt that it sends again, having missed it.
+
+        False where it missed none: who brought a cursor misses nothing, and what runs is shown.
+        """
+        if not prompt.id or viewer.began in (None, START):
+            return False
+        turn_id = await self._chats.answered_in(room.state, prompt.id)
+        if turn_id is None or Cursor(turn_id, 0).order >= viewer.began.order:
+            return False
+        turn = await self._chats.turn(room.state, turn_id)
+        room.leave(viewer)
+        try:
+            await self._replays.show_again(room, viewer, turn)
+        finally:
+            room.join(viewer)
+        return True
 
     def speak(self, room: Room, voice: Voice) -> None:
         """Let `voice` answer the room's turns. Conflict where another call does already."""
@@ -186,16 +209,9 @@ class Turns:
     async def decide(self, room: Room, frame: Approve | Deny) -> None:
         """Take the user's decision about a waiting action, once, and act on it."""
         # Gone through with, though the socket that brought it may close meanwhile.
-        room.users += 1
-        await asyncio.shield(self._background.spawn(self._decide(room, frame)))
+        await asyncio.shield(self._hold(room, self._background.spawn(self._decide(room, frame))))
 
     async def _decide(self, room: Room, frame: Approve | Deny) -> None:
-        try:
-            await self._decided(room, frame)
-        finally:
-            self.leave(room)
-
-    async def _decided(self, room: Room, frame: Approve | Deny) -> None:
         try:
             decided = await self._means.approvals.decide(
                 frame.approval_id,
@@ -329,7 +345,10 @@ class Turns:
         except OdaiError as err:
             log.warning("turn not recovered", extra={"code": err.code, "chat_id": chat_id})
             return
-        await self._recover(room)  # one that somebody has open is not recovered by being opened
+        try:
+            await self._recover(room)  # one that somebody has open is not recovered by being opened
+        finally:
+            self.leave(room)
 
     async def drain(self, seconds: float) -> None:
         """Take no more prompts; let turns end for `seconds`, then close them as failed."""
@@ -365,8 +384,7 @@ class Turns:
                     with operation("turn", within=request.trace) as measured:
                         behind = await self._conductor.lead(room, request, measured)
                     if behind:
-                        room.users += 1
-                        behind.add_done_callback(lambda _: self.leave(room))
+                        self._hold(room, behind)
                 except OdaiError as err:
                     room.prompt_ids.pop(prompt.id, None)
                     room.say(error_event(err, request.typed_id))
@@ -378,15 +396,13 @@ class Turns:
                 following = room.queue.popleft() if room.queue else None
         finally:
             room.worker = None
-            self.leave(room)
 
     def _enqueue(self, room: Room, request: Request) -> bool:
         """Answer a request now, or put it in line; True where it has to wait."""
         if room.worker is not None:
             room.queue.append(request)
             return True
-        room.users += 1
-        room.worker = self._background.spawn(self._work(room, request))
+        room.worker = self._hold(room, self._background.spawn(self._work(room, request)))
         return False
 
     def _act_on(self, room: Room, decided: Decided) -> None:
@@ -403,8 +419,7 @@ class Turns:
         try:
             await self._following.enter(room)
             if room.state.running:
-                room.users += 1
-                self._background.spawn(self._recover(room))
+                self._hold(room, self._background.spawn(self._recover(room)))
             else:
                 await self._resume_decided(room)
         except BaseException:
@@ -423,8 +438,6 @@ class Turns:
             await self._resume_decided(room)
         except OdaiError as err:
             log.error("turn not recovered", extra={"code": err.code, "chat_id": room.state.id})
-        finally:
-            self.leave(room)
 
 
 def _opened(opening: asyncio.Task[Room] | None) -> Room | None:

@@ -51,6 +51,7 @@ from openai.types.responses import ResponseOutputItem, ResponseUsage
 from pydantic import BaseModel
 
 from common.llm.failures import Refused, reported, translated, unusable
+from common.llm.pace import Pace, gather
 from common.llm.relay import RelayModel, Sink, broken_off, finished, sink
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -58,6 +59,7 @@ Sleep = Callable[[float], Awaitable[None]]
 _RETRIES = 2
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
 _CONNECT_SECONDS = 5.0
+_LONGEST_CALL_S = 1800.0
 _DRAIN_SECONDS = 2.0
 _LARGEST_EVENT = 64 * 2**20  # bytes; no answer is so long
 _LARGEST_REFUSAL = 65_536
@@ -97,6 +99,7 @@ class FastResponsesModel(Model):
         self._proxy: str | None = None
         self._encoded: dict[str, tuple[Any, msgspec.Raw]] = {}
         self._draining: set[asyncio.Task[None]] = set()
+        self._pace = Pace()
 
     async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
         """Stream one response to the context's sink; return it whole."""
@@ -108,7 +111,7 @@ class FastResponsesModel(Model):
             response = await self._open(self.body(call))
             silence = _Silence(response, self._silence_s)
             try:
-                result = await _read(response.content, target, silence.hear)
+                result = await _read(response, target, silence.hear, self._pace)
             except BaseException:
                 response.close()
                 raise
@@ -354,7 +357,7 @@ def _unusual(block: bytes) -> bytes:
 
 
 class _Silence:
-    """Ends a response on which nothing has arrived for `seconds`.
+    """Ends a response on which nothing has arrived for `seconds`, or that never ends.
 
     One timer for each such time: aiohttp's own would be cancelled and set again with every chunk.
     """
@@ -363,7 +366,7 @@ class _Silence:
         self._loop = asyncio.get_running_loop()
         self._content = response.content
         self._seconds = seconds
-        self._heard = self._loop.time()
+        self._began = self._heard = self._loop.time()
         protocol = response.connection.protocol if response.connection else None
         if protocol is not None:  # it has a length, and counts as false while that is 0
             protocol.read_timeout = None
@@ -378,26 +381,29 @@ class _Silence:
         self._timer.cancel()
 
     def _check(self) -> None:
+        moment = self._loop.time()
         due = self._heard + self._seconds
-        if self._loop.time() < due:
+        if moment < due and moment - self._began < _LONGEST_CALL_S:
             self._timer = self._loop.call_at(due, self._check)
             return
         self._content.set_exception(aiohttp.SocketTimeoutError("silence"))
 
 
 async def _read(
-    content: aiohttp.StreamReader, target: Sink, heard: Callable[[], None]
+    response: aiohttp.ClientResponse, target: Sink, heard: Callable[[], None], pace: Pace
 ) -> ModelResponse:
     """Read the events up to the last one, telling `target` the text; return the response."""
     splitter = EventSplitter()
     done: list[msgspec.Raw] = []
     while True:
-        chunk = await content.readany()
+        chunk = await response.content.readany()
         heard()
         if last := _told(splitter.feed(chunk), done, target):
             return _whole(last, done)
         if not chunk:
             raise broken_off()
+        if seconds := pace.hold():
+            await gather(response, seconds)
 
 
 def _told(events: list[bytes], done: list[msgspec.Raw], target: Sink) -> _Event | None:

@@ -379,7 +379,7 @@ class TurnPage(Answer):
 
     chat: ChatTitle
     turns: list[TurnShown]
-    cursor: str | None
+    cursor: str
     more: bool
 
 

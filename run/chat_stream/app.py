@@ -12,7 +12,7 @@ from flask import Flask, Response, jsonify, request, send_from_directory
 from flask_sock import Sock
 
 from common.assistant.jobs import FOLLOW_UP_PATH
-from common.assistant.protocol import SUBPROTOCOL, check_chat_id
+from common.assistant.protocol import START, SUBPROTOCOL, check_chat_id
 from common.errors import InvalidInput, NotFound
 from common.identity import Identity
 from common.web import endpoint
@@ -193,7 +193,7 @@ def _chats(app: Flask, services: Services) -> None:
         before = request.args.get("before")
         page = run(chats.page(state, before=before, limit=limit + 1))
         more, page = len(page) > limit, page[-limit:]
-        shown, cursor = [], None
+        shown, cursor = [], str(START)
         for turn in page:
             events, seq = run(chats.told(state, turn.id))
             cursor = f"{turn.id}:{seq}"

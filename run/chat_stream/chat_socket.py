@@ -11,7 +11,7 @@ from flask import request
 from simple_websocket import Server
 
 from common.assistant import protocol
-from common.assistant.protocol import ErrorEvent, Frame, Pong, error_event
+from common.assistant.protocol import Cursor, ErrorEvent, Frame, Pong, error_event
 from common.egress.guard import is_public
 from common.errors import InvalidInput, OdaiError, RateLimited
 from common.identity import Identity
@@ -131,6 +131,7 @@ class ChatSession:
         self.address = ""
         self.turn_id = ""
         self.seq = 0
+        self.began: Cursor | None = None
         self._sockets = sockets
         self._turns = services.turns
         self._idle_seconds = services.settings.idle_seconds
@@ -255,7 +256,8 @@ class ChatSession:
         match frame:
             case protocol.Prompt():
                 self._sockets.count_prompt(self.uid)
-                self._turns.prompt(room, frame)
+                if not await self._turns.shown_again(room, self, frame):
+                    self._turns.prompt(room, frame)
             case protocol.Stop():
                 self._turns.stop(room, frame.turn_id)
             case protocol.Regenerate() | protocol.Edit():

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from common.assistant.protocol import Prompt
+from common.assistant.protocol import Cursor, Prompt
 from common.assistant.turns import Turns
 
 
@@ -16,6 +16,7 @@ class Printer:
 
     turn_id = ""
     seq = 0
+    began: Cursor | None = None
     ready = True
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from common.assistant.protocol import Prompt
+from common.assistant.protocol import Cursor, Prompt
 from common.assistant.room import Room
 from common.bootstrap import Services
 from tests.fakes.openai_responses import FakeOpenAI
@@ -22,6 +22,7 @@ class Watcher:
 
     def __init__(self, turn_id: str = "", seq: int = 0) -> None:
         self.turn_id, self.seq = turn_id, seq
+        self.began: Cursor | None = None
         self.ready = True
         self.payloads: list[bytes] = []
         self.closed: int | None = None

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import sqlite3
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -85,6 +86,23 @@ def _cost(target: Server, *, sockets: int, prompts: int, **options: Any) -> tupl
     return spent / report["answers"], report
 
 
+def _median_cost(name: str, rounds: int, target: Server, **options: Any) -> float:
+    """Return the median CPU seconds of an answer over rounds, each told as it ends."""
+    costs = []
+    for number in range(1, rounds + 1):
+        cost, report = _cost(target, **options)
+        costs.append(cost)
+        _progress(name, target.kind, number, rounds, f"{cost * 1e3:.1f} ms an answer", report)
+    return statistics.median(costs)
+
+
+def _progress(
+    name: str, kind: str, number: int, rounds: int, found: str, report: dict[str, Any]
+) -> None:
+    took = f"in {report['elapsed']:.0f} s"
+    print(f"  {name}, {kind}, round {number} of {rounds}: {found}, {took}", file=sys.stderr)
+
+
 def cpu_per_delta(table: Table, scope: Scope) -> None:
     """Server CPU for each delta with the endpoint sending as fast as it can, starts included."""
     goals = {1: "≥ 20×", 50: "≥ 12×", 500: "≥ 6×"}
@@ -95,10 +113,9 @@ def cpu_per_delta(table: Table, scope: Scope) -> None:
             for number in scope.crowds:
                 # CPU is counted in hundredths of a second: enough of them to tell.
                 prompts = {1: 30, 50: 2}.get(number, 1)
-                costs = [
-                    _cost(target, sockets=number, prompts=prompts)[0] for _ in range(scope.rounds)
-                ]
-                found[number][kind] = statistics.median(costs) / _ANSWER * 1e6
+                name, many = f"{number} sockets", {"sockets": number, "prompts": prompts}
+                cost = _median_cost(name, scope.rounds, target, **many)
+                found[number][kind] = cost / _ANSWER * 1e6
     for number in scope.crowds:
         table.compare(f"CPU µs a delta, saturated, {number} sockets", found[number], goals[number])
 
@@ -109,8 +126,8 @@ def turn_start(table: Table, scope: Scope) -> None:
     for kind in KINDS:
         with _serving(kind, deltas=1) as target:
             _cost(target, sockets=1, prompts=3)
-            costs = [_cost(target, sockets=10, prompts=5)[0] for _ in range(scope.rounds)]
-            found[kind] = statistics.median(costs) * 1e3
+            cost = _median_cost("turn of one word", scope.rounds, target, sockets=10, prompts=5)
+            found[kind] = cost * 1e3
     table.compare("CPU ms of a turn of one word", found, "≥ 3×")
 
 
@@ -122,8 +139,8 @@ def long_start(table: Table, scope: Scope) -> None:
         for deltas in (1, 3000):
             with _serving(kind, deltas=deltas) as target:
                 _cost(target, sockets=1, prompts=3)
-                costs = [_cost(target, sockets=5, prompts=4)[0] for _ in range(scope.rounds)]
-                both.append(statistics.median(costs))
+                name = f"answers of {deltas}"
+                both.append(_median_cost(name, scope.rounds, target, sockets=5, prompts=4))
         found[kind] = (both[1] - both[0]) / 2999 * 1e6
     table.compare("CPU µs a further delta, 5 sockets, start excluded", found, "")
 
@@ -158,7 +175,7 @@ def _paced(kind: str, sockets: int, rounds: int) -> dict[str, float]:
     reports = []
     with _serving(kind, deltas=deltas, interval_ms=_PACE_MS, stamp=True) as target:
         _cost(target, sockets=1, prompts=1)
-        for _ in range(rounds):
+        for number in range(1, rounds + 1):
             cost, report = _cost(
                 target,
                 sockets=sockets,
@@ -169,6 +186,8 @@ def _paced(kind: str, sockets: int, rounds: int) -> dict[str, float]:
             )
             report["cpu_us"] = cost / deltas * 1e6
             reports.append(report)
+            late = f"p99 {report['p99_ms']:.1f} ms, {report['rate']:.0f} deltas a second"
+            _progress(f"{sockets} paced sockets", kind, number, rounds, late, report)
     fields = ("p50_ms", "p99_ms", "rate", "cpu_us")
     return {field: statistics.median(report[field] for report in reports) for field in fields}
 

@@ -10,6 +10,7 @@ import re
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -42,6 +43,7 @@ from common.errors import (
     VendorUnavailable,
 )
 from common.llm.fast import FastResponsesModel, _Call, _read
+from common.llm.pace import Pace
 from common.llm.provider import EndpointModel
 from common.llm.relay import RelayModel, sink
 from common.settings import Settings
@@ -361,7 +363,8 @@ def test_a_stream_that_breaks_off_is_not_tried_again(kept: int, cut: bool) -> No
 async def _read_alone(*chunks: bytes) -> tuple[list[Any], Any]:
     told = Told()
     try:
-        result: Any = await _read(Chunks(*chunks), told, lambda: None)  # type: ignore[arg-type]
+        response: Any = SimpleNamespace(content=Chunks(*chunks))
+        result: Any = await _read(response, told, lambda: None, Pace())
     except OdaiError as err:
         result = type(err)
     return told.calls, result

@@ -113,6 +113,9 @@ class Client:
         self._changed.set()
         if event["type"] == "hello":
             self._socket = socket
+            if not self._turn:
+                turn, seq = event["cursor"].split(":")
+                self._turn, self._seq = turn, int(seq)
         if turn := event["turn_id"]:
             first = event.get("from_seq", event["seq"])
             # Deltas that a dead server had shown and not stored have spent their numbers: what

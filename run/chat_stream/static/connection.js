@@ -175,24 +175,11 @@ export class Connection extends EventTarget {
     // Only a server that speaks resets the backoff: one that accepts and hangs up must not be hammered.
     this.attempts = 0;
     this.refused = false;
-    if (event.type === "hello") this.greeted(event);
+    // Who brought no cursor is shown what follows this one.
+    if (event.type === "hello" && this.cursor === null) this.seen(event.cursor);
     if (event.turn_id && Number.isInteger(event.seq) && !this.isNext(event)) return;
     this.acknowledge(event);
     this.dispatchEvent(new CustomEvent("event", { detail: event }));
-  }
-
-  /**
-   * A turn that began before this socket, and that history did not show, is replayed from its start;
-   * one that ended as well, if it may be the answer to what the last socket asked.
-   */
-  greeted({ running_turn: running, cursor }) {
-    const unheard = this.cursor === null && this.unanswered.size > 0;
-    const turnId = running?.turn_id ?? running ?? (unheard ? cursor?.slice(0, cursor.lastIndexOf(":")) : null);
-    const gap = `${turnId}:0`;
-    // A resume is itself answered by a hello: once is enough.
-    if (typeof turnId !== "string" || this.lastSeq.has(turnId) || this.askedFor === gap) return;
-    this.askedFor = gap;
-    this.write({ type: "resume", cursor: gap });
   }
 
   isNext({ turn_id: turnId, seq, from_seq: fromSeq = seq }) {
