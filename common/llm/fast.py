@@ -2,9 +2,10 @@
 
 Measured, most of what a streamed token costs is spent between the socket and us: the HTTP client,
 an object with validation for every event, a queue. A turn needs little of that. So this module
-posts the request with aiohttp and takes the server-sent events apart itself. One small decode per
-event looks at `type` and `delta` and skips the rest unread; text goes straight to the run's `Sink`
-(see `common.llm.relay`); only the items of the finished response become the SDK's objects.
+posts the request itself (see `common.llm.connections`) and takes the server-sent events apart. One
+small decode per event looks at `type` and `delta` and skips the rest unread; text goes straight to
+the run's `Sink` (see `common.llm.relay`); only the items of the finished response become the SDK's
+objects.
 
 Who decides what. Everything about the *request* is the SDK's: its own builder makes the body, in
 which we only replace the tools by bytes encoded once for each tool, as a schema does not change
@@ -24,16 +25,14 @@ Not when it names more than 8 seconds, as a person is waiting, nor without quota
 begun to answer: what was shown cannot be taken back. A longer silence than configured ends the
 call.
 
-Connections are kept and shared: one session on the process's one event loop. After the last event
-the end of the body is awaited aside, so that the connection can serve the next call and this one
-does not wait for it. Proxies come from the environment, read once: aiohttp would ask for them, and
-for a netrc, in a thread at each request.
+Connections are kept and shared on the process's one event loop. After the last event the end of the
+body is awaited aside, so that the connection can serve the next call and this one does not wait for
+it. Where the environment names a proxy, the SDK's model makes every call.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import re
 import urllib.request
@@ -41,7 +40,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 import openai
 from agents import FunctionTool, Model, ModelResponse, ModelSettings, OpenAIResponsesModel
@@ -50,19 +48,15 @@ from openai._models import construct_type
 from openai.types.responses import ResponseOutputItem, ResponseUsage
 from pydantic import BaseModel
 
+from common.llm.connections import Answer, Connections, Heard
 from common.llm.failures import Refused, reported, translated, unusable
-from common.llm.pace import Pace, gather
 from common.llm.relay import RelayModel, Sink, broken_off, finished, sink
 
 Sleep = Callable[[float], Awaitable[None]]
 
 _RETRIES = 2
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
-_CONNECT_SECONDS = 5.0
-_LONGEST_CALL_S = 1800.0
-_DRAIN_SECONDS = 2.0
 _LARGEST_EVENT = 64 * 2**20  # bytes; no answer is so long
-_LARGEST_REFUSAL = 65_536
 
 # Parameters that reach the body as they are when `ModelSettings.extra_args` has them.
 _PLAIN_ARGUMENTS = frozenset(
@@ -89,37 +83,23 @@ class FastResponsesModel(Model):
         self._slow = RelayModel(self._sdk)
         self._url = str(client.base_url).rstrip("/") + "/responses"
         self._official = urlsplit(self._url).hostname == "api.openai.com"
-        self._headers = _headers(client)
-        self._timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=_CONNECT_SECONDS, sock_read=silence_s
-        )
-        self._silence_s = silence_s
+        self._by_proxy = _has_proxy(self._url)
+        self._connections = Connections(self._url, _headers(client), silence_s=silence_s)
         self._sleep = sleep
-        self._session: aiohttp.ClientSession | None = None
-        self._proxy: str | None = None
         self._encoded: dict[str, tuple[Any, msgspec.Raw]] = {}
-        self._draining: set[asyncio.Task[None]] = set()
-        self._pace = Pace()
 
     async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
         """Stream one response to the context's sink; return it whole."""
         call = _Call(*args, **kwargs)
-        if call.is_special():
+        if self._by_proxy or call.is_special():
             return await self._slow.get_response(*args, **kwargs)
         target = sink.get()
         with translated():
-            response = await self._open(self.body(call))
-            silence = _Silence(response, self._silence_s)
-            try:
-                result = await _read(response, target, silence.hear, self._pace)
-            except BaseException:
-                response.close()
-                raise
-            finally:
-                silence.end()
-            self._let_go(response)
-        target.answered(result)
-        return result
+            stream = _Stream(target)
+            await self._post(self.body(call), stream.feed)
+        assert stream.result is not None  # nothing else ends a stream without an error
+        target.answered(stream.result)
+        return stream.result
 
     def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         """Stream the SDK's events, by the SDK's model."""
@@ -127,13 +107,7 @@ class FastResponsesModel(Model):
 
     async def close(self) -> None:
         """Close our connections; the client stays its owner's."""
-        for task in self._draining:
-            task.cancel()
-        if self._draining:
-            await asyncio.wait(self._draining)
-        if self._session:
-            await self._session.close()
-            self._session = None
+        await self._connections.close()
 
     def body(self, call: _Call) -> bytes:
         """Return the JSON of the request, as the SDK's model would send it."""
@@ -181,57 +155,25 @@ class FastResponsesModel(Model):
 
     # --- the connection -------------------------------------------------------------------------
 
-    async def _open(self, body: bytes) -> aiohttp.ClientResponse:
-        """Return the response once it has begun well; `Refused` or a connection error if not."""
+    async def _post(self, body: bytes, heard: Heard) -> None:
+        """Post until an answer has begun well; `Refused` or a connection error if none does."""
         for attempt in range(_RETRIES):
             pause = _FIRST_PAUSE_S * 2**attempt * random.uniform(0.75, 1.0)
             try:
-                return await self._attempt(body)
+                return await self._attempt(body, heard)
             except Refused as err:
                 if not err.again or (err.retry_after or 0.0) > _LONGEST_PAUSE_S:
                     raise
                 pause = err.retry_after or pause
-            except aiohttp.SocketTimeoutError:
-                raise  # it has the request and was given its time
-            except (aiohttp.ClientConnectionError, OSError):
+            except ConnectionError:
                 pass
             await self._sleep(pause)
-        return await self._attempt(body)
+        return await self._attempt(body, heard)
 
-    async def _attempt(self, body: bytes) -> aiohttp.ClientResponse:
-        response = await self._opened().post(
-            self._url, data=body, headers=self._headers, proxy=self._proxy
-        )
-        if response.status == 200:
-            return response
-        try:
-            told = await response.content.read(_LARGEST_REFUSAL)
-        finally:
-            response.close()
-        raise _refusal(response.status, response.headers, told)
-
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._proxy = _proxy_for(self._url)
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
-                timeout=self._timeout,
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        return self._session
-
-    def _let_go(self, response: aiohttp.ClientResponse) -> None:
-        if response.content.at_eof():
-            response.release()
-            return
-        task = asyncio.get_running_loop().create_task(_drain(response))
-        self._draining.add(task)
-
-        def drained(_: asyncio.Task[None]) -> None:
-            self._draining.discard(task)
-            response.close()  # does nothing to what was released
-
-        task.add_done_callback(drained)
+    async def _attempt(self, body: bytes, heard: Heard) -> None:
+        answer = await self._connections.post(body, heard)
+        if answer.status != 200:
+            raise _refusal(answer)
 
 
 class _Call:
@@ -356,54 +298,23 @@ def _unusual(block: bytes) -> bytes:
     return b"\n".join(value.removeprefix(b" ") for name, _, value in lines if name == b"data")
 
 
-class _Silence:
-    """Ends a response on which nothing has arrived for `seconds`, or that never ends.
+class _Stream:
+    """One answer as it comes: its text goes to `target`, `result` is the whole of it."""
 
-    One timer for each such time: aiohttp's own would be cancelled and set again with every chunk.
-    """
+    def __init__(self, target: Sink) -> None:
+        self._target = target
+        self._splitter = EventSplitter()
+        self._done: list[msgspec.Raw] = []
+        self.result: ModelResponse | None = None
 
-    def __init__(self, response: aiohttp.ClientResponse, seconds: float) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._content = response.content
-        self._seconds = seconds
-        self._began = self._heard = self._loop.time()
-        protocol = response.connection.protocol if response.connection else None
-        if protocol is not None:  # it has a length, and counts as false while that is 0
-            protocol.read_timeout = None
-        self._timer = self._loop.call_later(seconds, self._check)
-
-    def hear(self) -> None:
-        """Something arrived."""
-        self._heard = self._loop.time()
-
-    def end(self) -> None:
-        """Watch no longer."""
-        self._timer.cancel()
-
-    def _check(self) -> None:
-        moment = self._loop.time()
-        due = self._heard + self._seconds
-        if moment < due and moment - self._began < _LONGEST_CALL_S:
-            self._timer = self._loop.call_at(due, self._check)
-            return
-        self._content.set_exception(aiohttp.SocketTimeoutError("silence"))
-
-
-async def _read(
-    response: aiohttp.ClientResponse, target: Sink, heard: Callable[[], None], pace: Pace
-) -> ModelResponse:
-    """Read the events up to the last one, telling `target` the text; return the response."""
-    splitter = EventSplitter()
-    done: list[msgspec.Raw] = []
-    while True:
-        chunk = await response.content.readany()
-        heard()
-        if last := _told(splitter.feed(chunk), done, target):
-            return _whole(last, done)
+    def feed(self, chunk: bytes) -> bool:
+        """Take a piece, b"" at the end; True once the last event was read. Raises our errors."""
+        if last := _told(self._splitter.feed(chunk), self._done, self._target):
+            self.result = _whole(last, self._done)
+            return True
         if not chunk:
             raise broken_off()
-        if seconds := pace.hold():
-            await gather(response, seconds)
+        return False
 
 
 def _told(events: list[bytes], done: list[msgspec.Raw], target: Sink) -> _Event | None:
@@ -478,18 +389,10 @@ def _item(raw: Any) -> Any:
 # --- small parts --------------------------------------------------------------------------------
 
 
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    """Wait a moment for the end of the body, so that the connection can be used again."""
-    with contextlib.suppress(aiohttp.ClientError, OSError):
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            while await response.content.readany():
-                pass
-        response.release()
-
-
-def _refusal(status: int, headers: Mapping[str, str], told: bytes) -> Refused:
+def _refusal(answer: Answer) -> Refused:
+    status, headers = answer.status, answer.headers
     try:
-        body = msgspec.json.decode(told)
+        body = msgspec.json.decode(answer.told)
     except (msgspec.DecodeError, UnicodeDecodeError):
         body = None
     error = body.get("error", body) if isinstance(body, dict) else None
@@ -533,11 +436,10 @@ def _headers(client: openai.AsyncOpenAI) -> dict[str, str]:
     return headers
 
 
-def _proxy_for(url: str) -> str | None:
+def _has_proxy(url: str) -> bool:
     parts = urlsplit(url)
-    if urllib.request.proxy_bypass(parts.hostname or ""):
-        return None
-    return urllib.request.getproxies().get(parts.scheme)
+    bypassed = urllib.request.proxy_bypass(parts.hostname or "")
+    return not bypassed and bool(urllib.request.getproxies().get(parts.scheme))
 
 
 def _plain(value: Any) -> Any:

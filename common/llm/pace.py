@@ -9,11 +9,8 @@ there is time to spare nothing is held.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
-
-import aiohttp
 
 _EVERY = 0.25  # seconds between two looks at how busy the thread is
 _BUSY, _EASY = 0.75, 0.55  # of a core: gather longer from here on, shorter down there
@@ -47,15 +44,3 @@ class Pace:
             self._hold = min(self._hold + _STEP, _MOST)
         elif share < _EASY:  # looks are further apart while little arrives
             self._hold = max(self._hold - _STEP * (moment - since) / _EVERY, 0.0)
-
-
-async def gather(response: aiohttp.ClientResponse, seconds: float) -> None:
-    """Leave what arrives in the kernel for so long; at once where all of it is here."""
-    transport = response.connection.transport if response.connection else None
-    if transport is None:
-        return
-    transport.pause_reading()
-    try:
-        await asyncio.sleep(seconds)
-    finally:
-        transport.resume_reading()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import gzip
 import socket
 import ssl
@@ -12,14 +11,11 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from common.egress import Egress
 from common.egress.guard import is_public, lookup, public_url
 from common.errors import InvalidInput, NotAllowed, OdaiError, VendorRejected, VendorUnavailable
+from tests.fakes.certificates import certificate
 
 REFUSED = (InvalidInput, NotAllowed)
 
@@ -354,32 +350,6 @@ def test_pages_are_bounded_in_size_and_time(world: Any) -> None:
     asyncio.run(main())
 
 
-def _certificate(folder: Path, name: str) -> Path:
-    """Write a self-signed certificate for `name` with its key, as one PEM file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / f"{name}.pem"
-    plain = serialization.NoEncryption()
-    pkcs8 = serialization.PrivateFormat.PKCS8
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, pkcs8, plain)
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
-
-
 @pytest.mark.parametrize(
     ("named", "trusted"), [("safe.example.com", True), ("x.example.com", False)]
 )
@@ -388,7 +358,7 @@ def test_the_certificate_is_checked_for_the_name(
 ) -> None:
     """Pinning the address keeps the server name: SNI is sent and the certificate must fit it."""
     dialled = Dialled(monkeypatch)
-    pem = _certificate(tmp_path, named)
+    pem = certificate(tmp_path, named)
     greeted: list[str] = []
 
     async def main() -> None:

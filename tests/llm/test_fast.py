@@ -10,10 +10,8 @@ import re
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any
 
-import aiohttp
 import msgspec
 import openai
 import pytest
@@ -42,8 +40,7 @@ from common.errors import (
     VendorRejected,
     VendorUnavailable,
 )
-from common.llm.fast import FastResponsesModel, _Call, _read
-from common.llm.pace import Pace
+from common.llm.fast import FastResponsesModel, _Call, _Stream
 from common.llm.provider import EndpointModel
 from common.llm.relay import RelayModel, sink
 from common.settings import Settings
@@ -106,16 +103,6 @@ class Told:
 
     def answered(self, response: ModelResponse) -> None:
         self.calls.append(response.output)
-
-
-class Chunks:
-    """Bytes as a connection would hand them over, piece by piece."""
-
-    def __init__(self, *chunks: bytes) -> None:
-        self._chunks = [chunk for chunk in chunks if chunk]
-
-    async def readany(self) -> bytes:
-        return self._chunks.pop(0) if self._chunks else b""
 
 
 async def _no_pause(_: float) -> None:
@@ -363,8 +350,9 @@ def test_a_stream_that_breaks_off_is_not_tried_again(kept: int, cut: bool) -> No
 async def _read_alone(*chunks: bytes) -> tuple[list[Any], Any]:
     told = Told()
     try:
-        response: Any = SimpleNamespace(content=Chunks(*chunks))
-        result: Any = await _read(response, told, lambda: None, Pace())
+        stream = _Stream(told)
+        any(map(stream.feed, (*filter(None, chunks), b"")))
+        result: Any = stream.result
     except OdaiError as err:
         result = type(err)
     return told.calls, result
@@ -762,13 +750,12 @@ def test_one_connection_serves_call_after_call() -> None:
     async def run() -> int:
         with FakeOpenAI(Text("Hi"), Text("Ho")) as fake:
             async with models(fake.base_url) as (fast, _):
-                await heard(fast)
-                await asyncio.gather(*fast._draining)
-                await heard(fast)
-                await asyncio.gather(*fast._draining)
-                assert fast._session is not None
-                assert isinstance(fast._session.connector, aiohttp.TCPConnector)
-                return sum(map(len, fast._session.connector._conns.values()))
+                for _ in range(2):
+                    await heard(fast)
+                    async with asyncio.timeout(5.0):
+                        while not fast._connections.idle:
+                            await asyncio.sleep(0.001)
+                return len(fast._connections.all)
 
     assert asyncio.run(run()) == 1
 

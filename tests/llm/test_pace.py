@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import aiohttp
 import openai
 from agents import ModelSettings, ModelTracing
 
 from common.llm.fast import FastResponsesModel
-from common.llm.pace import Pace, gather
+from common.llm.pace import Pace
 from common.llm.relay import sink
 from tests.fakes.openai_responses import FakeOpenAI, Reply, Text
 
@@ -102,7 +101,7 @@ def told_with(seconds: float) -> tuple[Told, Any]:
     async def scene(base_url: str) -> tuple[Told, Any]:
         client = openai.AsyncOpenAI(base_url=base_url, api_key="k")
         model, told = FastResponsesModel("gpt-fake", client, silence_s=20.0), Told()
-        model._pace = Held(seconds)
+        model._connections.pace = Held(seconds)
         sink.set(told)
         whole = await model.get_response(
             None, "hello", ModelSettings(), [], None, [], ModelTracing.DISABLED,
@@ -130,17 +129,3 @@ def test_what_gathers_is_told_in_fewer_pieces_and_whole() -> None:
     assert held.times < at_once.times / 3
     assert held.times > 2
     assert the_same.usage == whole.usage
-
-
-def test_what_has_arrived_whole_is_not_waited_for() -> None:
-    """A response that gave its connection back has nothing to gather."""
-
-    async def scene(base_url: str) -> None:
-        async with aiohttp.ClientSession() as session, session.get(base_url) as response:
-            await response.read()
-            assert response.connection is None
-            async with asyncio.timeout(5.0):
-                await gather(response, 60.0)
-
-    with FakeOpenAI() as fake:
-        asyncio.run(scene(fake.base_url))
