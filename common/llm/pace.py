@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 _EVERY = 0.25  # seconds between two looks at how busy the thread is
 _BUSY, _EASY = 0.75, 0.55  # of a core: gather longer from here on, shorter down there
-_STEP, _MOST = 0.01, 0.08  # seconds
+_STEP, _MOST = 0.01, 0.04  # seconds
 
 Seconds = Callable[[], float]
 

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, groupby
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
@@ -181,8 +182,10 @@ class SqliteStore:
             raise VendorUnavailable(_trouble(err, self._path)) from err
 
     async def _write(self, reads: Sequence[_Read], planned: Sequence[_Planned]) -> list[str]:
+        lone = planned[0] if len(planned) == 1 and not reads else None
+        creates = lone if lone and isinstance(lone[0], Create) else None
         try:
-            return await self._thread.run(self._stage, reads, planned, joins=True)
+            return await self._thread.run(self._stage, reads, planned, joins=True, creates=creates)
         except sqlite3.Error as err:
             raise VendorUnavailable(_trouble(err, self._path)) from err
 
@@ -282,12 +285,11 @@ class SqliteStore:
         """Do what these commits ask in one transaction: writing it out costs most of each."""
         try:
             self._database.execute("BEGIN IMMEDIATE")
-            for job in jobs:
-                self._database.execute("SAVEPOINT job")
-                job.do()
-                if job.error is not None:
-                    self._database.execute("ROLLBACK TO job")
-                self._database.execute("RELEASE job")
+            for alike in _alike(jobs):
+                if len(alike) > 1:
+                    self._create_together(alike)
+                else:
+                    self._do(alike[0])
             self._database.execute("COMMIT")
         except sqlite3.Error as err:
             for job in jobs:
@@ -296,6 +298,44 @@ class SqliteStore:
                 self._database.execute("ROLLBACK")
         with suppress(sqlite3.Error):  # committed all the same; the next look tells it
             self._tell()
+
+    def _do(self, job: _Job) -> None:
+        self._database.execute("SAVEPOINT job")
+        job.do()
+        if job.error is not None:
+            self._database.execute("ROLLBACK TO job")
+        self._database.execute("RELEASE job")
+
+    def _create_together(self, jobs: Sequence[_Job]) -> None:
+        """Do jobs that create one document each, in three statements for all of them.
+
+        For each statement this thread gives the interpreter away and waits to have it back: beside
+        a busy loop that takes longer than what SQLite does.
+        """
+        now = dt.datetime.now(dt.UTC)
+        plans = [job.creates for job in jobs if job.creates]
+        places = [write.path.rpartition("/")[::2] for write, _ in plans]
+        taken = self._database.execute(
+            # The order of a cross join is kept: each place is looked up, nothing is scanned.
+            f"WITH sought (a, b) AS (VALUES {_marks(2, len(places))}) "
+            "SELECT a, b FROM sought CROSS JOIN documents ON collection=a AND id=b",
+            [*chain.from_iterable(places)],
+        ).fetchall()
+        made: list[tuple[_Job, tuple[str, str], bytes]] = []
+        for job, place, (write, parts) in zip(jobs, places, plans, strict=True):
+            try:
+                _check_precondition(write, "" if place in taken else None)
+                made.append((job, place, _blob(write.path, semantics.apply(parts, {}, now))))
+            except BaseException as err:  # it is for who waits
+                job.error = err
+        if not made:
+            return
+        first = self._log(*(place for _, place, _ in made)) - len(made) + 1
+        rows = []
+        for version, (job, (collection, name), blob) in enumerate(made, first):
+            rows += [collection, name, collection.rpartition("/")[2], version, blob]
+            job.result = [str(version)]
+        self._database.execute(f"INSERT INTO documents VALUES {_marks(5, len(made))}", rows)
 
     def _stage(self, reads: Sequence[_Read], planned: Sequence[_Planned]) -> list[str]:
         if not self._unchanged(reads):
@@ -314,16 +354,14 @@ class SqliteStore:
                 self._database.execute(
                     "DELETE FROM documents WHERE collection=? AND id=?", (collection, name)
                 )
-                self._log(collection, name)
+                self._log((collection, name))
             return ""
         base = {} if row is None or isinstance(write, Create | Put) else _decode(row[1])
         data = semantics.apply(parts, base, now)
-        blob = _encode(data)
+        blob = _blob(write.path, data)
         if row is not None and row[1] == blob:
             return str(row[0])  # as in Firestore, writing what is there already changes nothing
-        if len(blob) * 8 > MAX_DOCUMENT_BYTES:  # Firestore counts a value at most 8 times higher
-            semantics.check_size(write.path, data)
-        version = self._log(collection, name)
+        version = self._log((collection, name))
         self._database.execute(
             "INSERT INTO documents VALUES (?, ?, ?, ?, ?) ON CONFLICT (collection, id) "
             "DO UPDATE SET version=excluded.version, data=excluded.data",
@@ -331,14 +369,18 @@ class SqliteStore:
         )
         return str(version)
 
-    def _log(self, collection: str, name: str) -> int:
-        """Note that the document changed; the row's number is its version, ever rising."""
+    def _log(self, *places: tuple[str, str]) -> int:
+        """Note that documents changed; their rows' numbers are their versions, ever rising.
+
+        Returns the last one; they follow each other, as nobody else writes meanwhile.
+        """
+        rows = [(collection, name, collection.rpartition("/")[2]) for collection, name in places]
         added = self._database.execute(
-            "INSERT INTO changes (collection, id, name) VALUES (?, ?, ?)",
-            (collection, name, collection.rpartition("/")[2]),
+            f"INSERT INTO changes (collection, id, name) VALUES {_marks(3, len(rows))}",
+            [*chain.from_iterable(rows)],
         )
         version = int(added.lastrowid or 0)
-        if version % 128 == 0:
+        if version % 128 < len(rows):
             self._database.execute(
                 "DELETE FROM changes WHERE version<=?", (version - KEPT_CHANGES,)
             )
@@ -378,9 +420,12 @@ class SqliteStore:
 
     def _touched(self, since: int) -> dict[tuple[bool, str], list[tuple[str, str]]]:
         """Return the documents changed since, under the collections and groups they belong to."""
+        names = {watch.query.collection.rpartition("/")[2] for watch in self._watches}
         touched: dict[tuple[bool, str], list[tuple[str, str]]] = defaultdict(list)
         for collection, key, name in self._database.execute(
-            "SELECT DISTINCT collection, id, name FROM changes WHERE version>?", (since,)
+            "SELECT DISTINCT collection, id, name FROM changes WHERE version>? AND name IN "
+            f"{_marks(len(names), 1)}",
+            (since, *names),
         ):
             touched[False, collection].append((collection, key))
             touched[True, name].append((collection, key))
@@ -473,17 +518,21 @@ class _SqliteWatch:
 
 
 class _Job:
-    """Work for the store's thread, and the one who waits for it; `joins`: it is a commit."""
+    """Work for the store's thread, and the one who waits for it.
 
-    __slots__ = ("_future", "_loop", "_work", "error", "joins", "result")
+    `joins`: it is a commit; `creates`: one that creates this document and does nothing else.
+    """
 
-    def __init__(self, work: Callable[[], Any], *, joins: bool) -> None:
+    __slots__ = ("_future", "_work", "creates", "error", "joins", "loop", "result")
+
+    def __init__(self, work: Callable[[], Any], *, joins: bool, creates: _Planned | None) -> None:
         self.joins = joins
+        self.creates = creates
         self.result: Any = None
         self.error: BaseException | None = None
         self._work = work
-        self._loop = asyncio.get_running_loop()
-        self._future: asyncio.Future[Any] = self._loop.create_future()
+        self.loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[Any] = self.loop.create_future()
 
     async def done(self) -> Any:
         return await self._future
@@ -494,11 +543,7 @@ class _Job:
         except BaseException as err:
             self.error = err
 
-    def tell(self) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._resolve)
-
-    def _resolve(self) -> None:
+    def resolve(self) -> None:
         if self._future.done():  # who waited for it was cancelled
             return
         if self.error is not None:
@@ -518,9 +563,15 @@ class _StoreThread:
         self._commit = commit
         threading.Thread(target=self._main, name="odai-store", daemon=True).start()
 
-    async def run(self, work: Callable[..., T], *args: Any, joins: bool = False) -> T:
+    async def run(
+        self,
+        work: Callable[..., T],
+        *args: Any,
+        joins: bool = False,
+        creates: _Planned | None = None,
+    ) -> T:
         """Return what `work` returns, or raise what it raises."""
-        job = _Job(partial(work, *args), joins=joins)
+        job = _Job(partial(work, *args), joins=joins, creates=creates)
         self._jobs.put(job)
         result: T = await job.done()
         return result
@@ -547,9 +598,48 @@ class _StoreThread:
                 self._commit(group)
             else:
                 job.do()
-            for job in group:
-                job.tell()
+            _tell(group)
             del job, group  # what they hold is not kept until the next one comes
+
+
+def _tell(group: Sequence[_Job]) -> None:
+    """Let those who wait for these jobs go on."""
+    for loop, jobs in groupby(group, key=lambda job: job.loop):
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_resolve, [*jobs])
+
+
+def _resolve(jobs: Sequence[_Job]) -> None:
+    for job in jobs:
+        job.resolve()
+
+
+def _alike(jobs: Sequence[_Job]) -> Iterator[list[_Job]]:
+    """Yield the jobs in their order: those together that create different documents."""
+    together: dict[str, _Job] = {}
+    for job in jobs:
+        path = job.creates[0].path if job.creates else ""
+        if together and (not path or path in together):
+            yield [*together.values()]
+            together.clear()
+        if path:
+            together[path] = job
+        else:
+            yield [job]
+    if together:
+        yield [*together.values()]
+
+
+def _marks(columns: int, rows: int) -> str:
+    """Return the placeholders of so many rows."""
+    return ", ".join([f"({', '.join('?' * columns)})"] * rows)
+
+
+def _blob(path: str, data: dict[str, Any]) -> bytes:
+    blob: bytes = _encode(data)
+    if len(blob) * 8 > MAX_DOCUMENT_BYTES:  # Firestore counts a value at most 8 times higher
+        semantics.check_size(path, data)
+    return blob
 
 
 def _connect(path: Path) -> sqlite3.Connection:
