@@ -441,7 +441,12 @@ def test_the_listener_is_called_in_the_context_of_who_asked() -> None:
             for each in ("one", "two"):
                 name.set(each)
                 seen: list[str] = []
-                await connections.post(b"", lambda _: bool(seen.append(name.get())))  # noqa: B023
+
+                def heard(_: bytes, seen: list[str] = seen) -> bool:
+                    seen.append(name.get())
+                    return False
+
+                await connections.post(b"", heard)
                 assert set(seen) == {each}
                 await idle(connections)
             assert server.made == 1

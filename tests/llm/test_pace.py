@@ -9,6 +9,7 @@ import openai
 from agents import ModelSettings, ModelTracing
 
 from common.llm.fast import FastResponsesModel
+from common.llm.pace import _MOST as MOST
 from common.llm.pace import Pace
 from common.llm.relay import sink
 from tests.fakes.openai_responses import FakeOpenAI, Reply, Text
@@ -51,12 +52,12 @@ def test_a_busy_thread_holds_longer_up_to_a_limit_and_lets_go_again() -> None:
     """Slowly up while it is busy, kept in between, down when there is time again."""
     thread = Thread()
     pace = pace_of(thread)
-    after(pace, thread, 1.0, 0.95)
+    after(pace, thread, 0.5, 0.95)
     some = after(pace, thread, 1.0, 0.65)
-    assert 0.0 < some < 0.08
+    assert 0.0 < some < MOST
     assert after(pace, thread, 2.0, 0.65) == some
-    assert after(pace, thread, 10.0, 1.0) == 0.08
-    assert 0.0 < after(pace, thread, 1.0, 0.3) < 0.08
+    assert after(pace, thread, 10.0, 1.0) == MOST
+    assert 0.0 < after(pace, thread, 0.6, 0.3) < MOST
     assert after(pace, thread, 5.0, 0.3) == 0.0
 
 
@@ -64,7 +65,7 @@ def test_a_pause_between_two_streams_is_time_to_spare() -> None:
     """Whoever comes after a rush is not held by it."""
     thread = Thread()
     pace = pace_of(thread)
-    assert after(pace, thread, 10.0, 1.0) == 0.08
+    assert after(pace, thread, 10.0, 1.0) == MOST
     thread.spend(60.0, 0.0)
     assert pace.hold() == 0.0
 

@@ -391,3 +391,59 @@ def test_commits_that_go_together_stand_and_fall_alone(tmp_path: Path) -> None:
         await store.close()
 
     asyncio.run(main())
+
+
+def test_creations_that_go_together_stand_and_fall_alone(tmp_path: Path) -> None:
+    """Taken, twice at once, too large, unfit: each fails by itself; the others count up."""
+
+    async def main() -> None:
+        store, watched = SqliteStore.open(tmp_path / "store.sqlite"), Seen()
+        await store.commit(Put("a/7", {"n": -1}))
+        watch = await store.watch(Query("a"), watched)
+        creations = [Create(f"a/{n % 90}", {"n": n}) for n in range(100)]
+        creations[20] = Create("a/20", {"n": b"x" * 2_000_000})
+        creations[30] = Create("a/30", {"n": object()})
+        creations.insert(50, Create("b/1", {"n": 1}))
+        results = await asyncio.gather(
+            *(store.commit(each) for each in creations), return_exceptions=True
+        )
+        wrong = {place for place, each in enumerate(results) if isinstance(each, BaseException)}
+        assert wrong == {7, 20, 30, *range(91, 101)}
+        assert all(isinstance(results[place], Conflict) for place in wrong - {20, 30})
+        assert isinstance(results[20], InvalidInput)
+        versions = [int(each[0]) for each in results if isinstance(each, list)]
+        assert versions == sorted(set(versions))
+        for place, each in enumerate(creations):
+            found = await store.get(each.path)
+            if place not in wrong:
+                assert found and found.data == each.data
+                assert [found.version] == results[place]
+        seven = await store.get("a/7")
+        assert seven and seven.data == {"n": -1}
+        assert [await store.get(f"a/{n}") for n in (20, 30)] == [None, None]
+        await watched.until(
+            {e.path: e.data for p, e in enumerate(creations) if p not in wrong and e.path != "b/1"}
+            | {"a/7": {"n": -1}}
+        )
+        watch.close()
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_more_creations_than_a_watch_remembers(tmp_path: Path) -> None:
+    """The list of changes is kept short, and a watch that missed some of it still ends right."""
+
+    async def main() -> None:
+        store = SqliteStore.open(tmp_path / "store.sqlite")
+        many = 3 * KEPT_CHANGES
+        await asyncio.gather(*(store.commit(Create(f"a/{n}", {"n": n})) for n in range(many)))
+        assert await store.count(Query("a")) == many
+        await store.close()
+
+    asyncio.run(main())
+    with sqlite3.connect(tmp_path / "store.sqlite") as database:
+        kept, last = database.execute("SELECT COUNT(*), MAX(version) FROM changes").fetchone()
+    database.close()
+    assert last == 3 * KEPT_CHANGES
+    assert kept <= KEPT_CHANGES + 128 + 64
