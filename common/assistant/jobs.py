@@ -216,7 +216,8 @@ class Jobs:
     async def leave(self, job_id: str) -> Outcome | None:
         """Leave the result to a follow-up turn; return it instead where it is there already."""
         job = await self._left(job_id)
-        return await self._outcome(job) if job else None
+        # Left by an earlier attempt that nobody heard of, it is told by the follow-up alone.
+        return await self._outcome(job) if job and not job.data["follow_up"] else None
 
     async def _left(self, job_id: str) -> Snapshot | None:
         async def work(transaction: Any) -> Snapshot | None:

@@ -391,6 +391,18 @@ def test_leaving_and_finishing_at_once_tells_it_once(
     assert (outcome is not None) + queued(worker, "follow-ups") == 1
 
 
+def test_a_job_that_was_left_without_anybody_s_hearing_of_it_is_told_once(
+    worker: Services,
+) -> None:
+    """The store left it late, after it had said no: what the retry finds is the follow-up's."""
+    job_id = started(worker, "search_slowly", '{"topic": "whales"}')
+    run = worker.loop.run
+    assert run(worker.jobs.leave(job_id)) is None  # the attempt that was not heard of
+    work(worker, job_id)
+    assert queued(worker, "follow-ups") == 1
+    assert run(worker.jobs.leave(job_id)) is None
+
+
 def test_a_follow_up_is_acknowledged_only_when_its_turn_has_begun(
     services: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
