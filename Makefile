@@ -44,7 +44,7 @@ destroy: $(VENV)/.runtime ## take it down again (PROJECT=my-project ENV=dev)
 soak: $(VENV)/.tools ## run the long forms (ARGS="faults load" runs these of: faults kills chaos jobs injection browser load fuzz)
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-bench: $(VENV)/.tools ## print every measured figure, side by side with the peer (ARGS=--quick; ARGS="--only cpu --only voice")
+bench: $(VENV)/.tools ## print every measured figure, side by side with the peer (ARGS=--quick; ARGS="--only cpu --sockets 50")
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 lock: ## renew both locks (ARGS="-P flask" renews one package only)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-_EVERY = 0.25  # seconds between two looks at how busy the thread is
+_EVERY = 0.25  # seconds between two looks at how busy the process is
 _BUSY, _EASY = 0.75, 0.55  # of a core: gather longer from here on, shorter down there
 _STEP, _MOST = 0.01, 0.04  # seconds
 
@@ -20,7 +20,10 @@ Seconds = Callable[[], float]
 
 
 class Pace:
-    """How long the streams of one thread gather. `used` is the CPU time the thread has spent."""
+    """How long the streams of a process gather. `used` is the CPU time that it has spent.
+
+    All of its threads count: they share one interpreter, and so about one core.
+    """
 
     def __init__(
         self, *, used: Seconds = time.process_time, clock: Seconds = time.monotonic

@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.bench import inside
@@ -270,12 +270,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=main.__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller crowds")
     parser.add_argument("--only", action="append", choices=FIGURES, help="may be repeated")
+    parser.add_argument("--sockets", type=int, action="append", help="only crowds of this size")
     options = parser.parse_args()
     raise_limit()
-    table = Table()
+    table, scope = Table(), QUICK if options.quick else FULL
+    if options.sockets:
+        crowds, paced = (
+            tuple(size for size in sizes if size in options.sockets)
+            for sizes in (scope.crowds, scope.paced)
+        )
+        scope = replace(scope, crowds=crowds, paced=paced)
     for name, figure in FIGURES.items():
         if name in (options.only or FIGURES):
-            figure(table, QUICK if options.quick else FULL)
+            figure(table, scope)
 
 
 if __name__ == "__main__":
