@@ -24,7 +24,7 @@ import msgspec
 from agents.realtime import RealtimeRunner, RealtimeSession
 
 from common.assistant.manner import Manner
-from common.assistant.protocol import Approve, Deny, DeviceLocation, Frame, Prompt
+from common.assistant.protocol import Approve, Cursor, Deny, DeviceLocation, Frame, Prompt
 from common.background import Background
 from common.documents import new_id
 from common.errors import InvalidInput, OdaiError, VendorUnavailable
@@ -92,6 +92,7 @@ class Call:
         self.guest, self._on_proof = guest, on_proof
         self.over = False
         self.turn_id, self.seq = "", 0  # of a `Viewer`
+        self.began: Cursor | None = None
         self._services, self._line = services, line
         self._now = monotonic
         self._limits = limits or Limits()
