@@ -7,8 +7,8 @@ Nothing of the SDK is kept, so that a deploy, an upgrade or weeks of history mak
 (docs/decisions/0004-approvals-as-data.md).
 
     pending ──▶ approved ──▶ running ──▶ done
-       ├──────▶ denied                └▶ unknown   (died in between: never run again)
-       └──────▶ expired
+       ├──────▶ denied │              └▶ unknown   (died in between: never run again)
+       └──────▶ expired ◀┘ (nobody could act on the yes within ACT_WITHIN)
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ from common.vault import Vault
 log = get_logger(__name__)
 
 LIFETIME = dt.timedelta(hours=24)
+ACT_WITHIN = dt.timedelta(hours=1)  # of the yes; what it was given for may be over later
 _KEPT = dt.timedelta(days=30)
+_LAPSED = "The yes could not be acted on in time, so nothing was done. Ask again if it still fits."
 Decision: TypeAlias = Literal["approved", "denied", "expired"]
 
 
@@ -56,6 +58,7 @@ class Decided:
     decision: Decision
     reason: str
     asker: Asker
+    decided_at: dt.datetime
 
 
 class _Sealed(msgspec.Struct):
@@ -123,12 +126,31 @@ class Approvals:
                 sealed.arguments = self._edited(found.data["tool"], arguments)
             sealed.reason = reason
             call = sealer.seal(found.path, "call", msgspec.json.encode(sealed))
-            transaction.write(Update(found.path, {
-                "status": status, "call": call, "decided_at": self._clock(),
-            }))  # fmt: skip
-            return _decided(found, sealed, status)
+            changes: Data = {"status": status, "call": call, "decided_at": self._clock()}
+            transaction.write(Update(found.path, changes))
+            decided = Snapshot(found.path, {**found.data, **changes}, "")
+            return _decided(decided, sealed, status)
 
         return await self._store.transact(work)
+
+    async def in_time(self, decided: Decided) -> Decided:
+        """Return the decision; a yes that nobody acted on within ACT_WITHIN has expired."""
+        if decided.decision != "approved" or self._clock() < decided.decided_at + ACT_WITHIN:
+            return decided
+        uid = decided.asker.uid
+
+        async def work(transaction: Any) -> Decided:
+            found = await self._own(transaction, decided.proposal.id, uid)
+            if found.data["status"] not in ("approved", "expired"):
+                return decided  # somebody acted: `claim` says so
+            sealer = await self._vault.open(uid)
+            sealed = self._opened(sealer, found)
+            sealed.reason = _LAPSED
+            call = sealer.seal(found.path, "call", msgspec.json.encode(sealed))
+            transaction.write(Update(found.path, {"status": "expired", "call": call}))
+            return _decided(found, sealed, "expired")
+
+        return await retrying(lambda: self._store.transact(work), crowded=True)
 
     async def decided_so(self, approval_id: str, uid: str, *, approve: bool) -> bool:
         """Whether exactly that was decided before."""
@@ -221,7 +243,10 @@ def _decided(found: Snapshot, sealed: _Sealed, decision: Any) -> Decided:
     proposal = Proposal(
         found.id, sealed.call_id, found.data["tool"], sealed.arguments, found.data["decide_by"]
     )
-    return Decided(proposal, found.data["chat_id"], decision, sealed.reason, sealed.asker)
+    data = found.data
+    return Decided(
+        proposal, data["chat_id"], decision, sealed.reason, sealed.asker, data["decided_at"]
+    )
 
 
 def _path(approval_id: str) -> str:

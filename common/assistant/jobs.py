@@ -341,7 +341,14 @@ class Jobs:
         return Snapshot(job.path, {**data, **changes}, "")
 
     async def _again(self, job: Snapshot, error: OdaiError) -> Answer:
-        await retrying(lambda: self._store.commit(Update(job.path, {"status": "queued"})))
+        async def work(transaction: Any) -> None:
+            current: Snapshot | None = await transaction.get(job.path)
+            ours = ("status", "worker", "attempts")
+            # Who took longer than the lease may have been given up, and told of, meanwhile.
+            if current and all(current.data[name] == job.data[name] for name in ours):
+                transaction.write(Update(job.path, {"status": "queued"}))
+
+        await retrying(lambda: self._store.transact(work), crowded=True)
         retry_after = error.retry_after if isinstance(error, RateLimited) else None
         return Answer(429 if isinstance(error, RateLimited) else 503, retry_after)
 

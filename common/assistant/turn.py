@@ -220,6 +220,7 @@ class Turn:
 
     async def carry_out(self, decided: Decided) -> None:
         """Do what the user approved, once, and tell the model; or tell it of the refusal."""
+        decided = await self._means.approvals.in_time(decided)
         proposal, decision = decided.proposal, decided.decision
         self.journal.event(ApprovalDecided(proposal.id, decision, decided.reason))
         if decision != "approved":

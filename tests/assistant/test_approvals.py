@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from common import documents
-from common.assistant.approvals import LIFETIME
+from common.assistant.approvals import ACT_WITHIN, LIFETIME
 from common.assistant.protocol import Approve, Deny, Edit, Regenerate
 from common.bootstrap import Services
 from common.errors import Conflict, InvalidInput, NotFound, OdaiError, VendorUnavailable
@@ -474,7 +474,7 @@ class Crash:
 
     def __init__(self, services: Services, heir: Callable[[], Services], folder: Path) -> None:
         self.dead = Conversation(services)
-        self._heir = heir
+        self.heir = heir
         self._folder = folder
         self.approval_id = waiting(self.dead)
 
@@ -489,7 +489,7 @@ class Crash:
         wait_for(lambda: store.dead and until())
         bury(self.dead.services)
         watcher = self.dead.watcher
-        return Conversation(self._heir(), cursor=f"{watcher.turn_id}:{watcher.seq}")
+        return Conversation(self.heir(), cursor=f"{watcher.turn_id}:{watcher.seq}")
 
     def told(self, heir: Conversation, ends: int) -> list[list[Event]]:
         """Return each turn as the viewer saw it across the crash, once `ends` more have ended."""
@@ -521,6 +521,41 @@ def test_death_between_the_yes_and_its_turn(services: Make, tmp_path: Path) -> N
         assert text_of(turns[-1]) == "Saved."
         assert effects(tmp_path).of("save_note") == ["milk"]
         heir.leave()
+
+
+def test_a_yes_that_nobody_acted_on_in_time_has_expired(services: Make, tmp_path: Path) -> None:
+    """The yes is stored and everything is down for an hour: then it is not done, and told so."""
+    with FakeOpenAI(TO_ACTS, NOTE, Text("It is too late.")) as model:
+        point = crash(services, model, tmp_path)
+        heir = acting(services, model, tmp_path)
+        late = documents.now() + ACT_WITHIN + dt.timedelta(minutes=1)
+        heir.approvals._clock = lambda: late
+        point.heir = lambda: heir
+        viewer = point.die(after=dies("approvals/", status="approved"), until=lambda: True)
+        turns = point.told(viewer, ends=1)
+        decided = of(turns[-1], "approval_decided")[0]
+        assert decided["decision"] == "expired"
+        assert "nothing was done" in decided["reason"]
+        assert text_of(turns[-1]) == "It is too late."
+        assert effects(tmp_path).all == []
+        assert status(heir, point.approval_id) == "expired"
+        with pytest.raises(Conflict):
+            decide(viewer, Approve(point.approval_id))
+        viewer.leave()
+
+
+def test_a_yes_is_acted_on_late_where_its_turn_waited(services: Make, tmp_path: Path) -> None:
+    """A yes of most of an hour ago still counts."""
+    with FakeOpenAI(TO_ACTS, NOTE, Text("Saved.")) as model:
+        point = crash(services, model, tmp_path)
+        heir = acting(services, model, tmp_path)
+        late = documents.now() + ACT_WITHIN - dt.timedelta(minutes=1)
+        heir.approvals._clock = lambda: late
+        point.heir = lambda: heir
+        viewer = point.die(after=dies("approvals/", status="approved"), until=lambda: True)
+        point.told(viewer, ends=1)
+        assert effects(tmp_path).of("save_note") == ["milk"]
+        viewer.leave()
 
 
 def test_death_before_the_claim(services: Make, tmp_path: Path) -> None:

@@ -286,6 +286,30 @@ def test_a_worker_elsewhere_is_dead_when_its_lease_is_over(
     assert effects(tmp_path).of("search_slowly") == ["whales"]
 
 
+def test_a_refusal_that_comes_too_late_does_not_wake_the_job(
+    services: Make, silent: FakeOpenAI, worker: Services, tmp_path: Path
+) -> None:
+    """An act given up with its lease stays given up when its vendor says "busy" at last."""
+    job_id = started(worker, "book_slowly", '{"what": "held busy once"}')
+    elsewhere = acting(services, silent, tmp_path, deliver=False)
+
+    async def overtaken() -> Answer:
+        slow = asyncio.create_task(worker.jobs.work(job_id))
+        async with asyncio.timeout(50.0):
+            while not effects(tmp_path).all:
+                await asyncio.sleep(0.01)
+        past = {"lease_until": documents.now(), "worker": "gone"}
+        await worker.store.commit(Update(f"jobs/{job_id}", past))
+        assert await elsewhere.jobs.work(job_id) == Answer(200)
+        effects(tmp_path).release()
+        return await slow
+
+    assert worker.loop.run(overtaken()).status == 429
+    assert "may have happened" in result(worker, job_id)
+    assert work(worker, job_id) == Answer(200)
+    assert len(effects(tmp_path).all) == 1
+
+
 def test_a_job_that_kills_its_workers_ends(worker: Services, tmp_path: Path) -> None:
     """A search that takes every worker down with it is given up like any other."""
     job_id = started(worker, "search_slowly", '{"topic": "whales"}')
