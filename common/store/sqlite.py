@@ -166,12 +166,11 @@ class SqliteStore:
         return watch
 
     async def close(self) -> None:
-        """Stop the watches and close the file."""
+        """Stop the watches and close the file behind what was asked before; the rest is refused."""
         if self._poll is not None:
             self._poll.cancel()
             await asyncio.gather(self._poll, return_exceptions=True)
-        await self._run(self._end)
-        self._thread.stop()
+        await self._thread.stop(self._end)
 
     # --- in the event loop
 
@@ -561,6 +560,7 @@ class _StoreThread:
     def __init__(self, commit: Callable[[Sequence[_Job]], None]) -> None:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._commit = commit
+        self._stopped = False
         threading.Thread(target=self._main, name="odai-store", daemon=True).start()
 
     async def run(
@@ -571,14 +571,22 @@ class _StoreThread:
         creates: _Planned | None = None,
     ) -> T:
         """Return what `work` returns, or raise what it raises."""
+        if self._stopped:
+            raise sqlite3.ProgrammingError("it is closed")
         job = _Job(partial(work, *args), joins=joins, creates=creates)
         self._jobs.put(job)
         result: T = await job.done()
         return result
 
-    def stop(self) -> None:
-        """End the thread behind what it was given."""
+    async def stop(self, last: Callable[[], None]) -> None:
+        """End the thread behind what it was given, and `last`."""
+        if self._stopped:
+            return
+        self._stopped = True
+        job = _Job(last, joins=False, creates=None)
+        self._jobs.put(job)
         self._jobs.put(None)
+        await job.done()
 
     def _main(self) -> None:
         waiting: deque[_Job | None] = deque()

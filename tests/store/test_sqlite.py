@@ -447,3 +447,26 @@ def test_more_creations_than_a_watch_remembers(tmp_path: Path) -> None:
     database.close()
     assert last == 3 * KEPT_CHANGES
     assert kept <= KEPT_CHANGES + 128 + 64
+
+
+def test_what_comes_behind_the_end_is_refused(tmp_path: Path) -> None:
+    """What was asked before the store closes is done; what comes while it does has an answer."""
+
+    async def main() -> None:
+        store = SqliteStore.open(tmp_path / "store.sqlite")
+        before = asyncio.create_task(store.commit(Put("a/1", {"n": 1})))
+        closing = asyncio.create_task(store.close())
+        behind = asyncio.create_task(store.commit(Put("a/2", {"n": 2})))
+        async with asyncio.timeout(30):
+            await before
+            with pytest.raises(VendorUnavailable, match="closed"):
+                await behind
+            await closing
+            with pytest.raises(VendorUnavailable, match="closed"):
+                await store.get("a/1")
+            await store.close()
+
+    asyncio.run(main())
+    with sqlite3.connect(tmp_path / "store.sqlite") as database:
+        assert database.execute("SELECT COUNT(*) FROM documents").fetchone() == (1,)
+    database.close()
