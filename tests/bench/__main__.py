@@ -19,7 +19,7 @@ from typing import Any
 from tests.bench import inside
 from tests.bench.aftermath import aftermath
 from tests.bench.cold import cold_starts
-from tests.bench.processes import KINDS, Server, crowd, endpoint, raise_limit, run, server
+from tests.bench.processes import KINDS, Server, crowd, endpoint, raise_limit, run, server, stolen_s
 from tests.bench.voice import voice
 from tests.bench.webhook import webhooks
 
@@ -80,9 +80,10 @@ def _serving(
 def _cost(target: Server, *, sockets: int, prompts: int, **options: Any) -> tuple[float, Any]:
     """Return CPU seconds of the server for each answer, and the load's report."""
     with crowd(target, sockets=sockets, prompts=prompts, **options) as process:
-        before = target.cpu_s()
+        before, stolen = target.cpu_s(), stolen_s()
         report = run(process)
         spent = target.cpu_s() - before
+        report["stolen"] = stolen_s() - stolen
     return spent / report["answers"], report
 
 
@@ -99,7 +100,8 @@ def _median_cost(name: str, rounds: int, target: Server, **options: Any) -> floa
 def _progress(
     name: str, kind: str, number: int, rounds: int, found: str, report: dict[str, Any]
 ) -> None:
-    took = f"in {report['elapsed']:.0f} s"
+    # What the host gave to other machines meanwhile: a late delta may have waited for that.
+    took = f"in {report['elapsed']:.0f} s, {report['stolen']:.1f} s stolen"
     print(f"  {name}, {kind}, round {number} of {rounds}: {found}, {took}", file=sys.stderr)
 
 

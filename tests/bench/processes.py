@@ -187,6 +187,12 @@ def _check(report: dict[str, Any]) -> dict[str, Any]:
     return report
 
 
+def stolen_s() -> float:
+    """Return the CPU seconds that the host has kept from this machine so far, of all its cores."""
+    with open("/proc/stat", encoding="ascii") as file:
+        return int(file.readline().split()[8]) / _TICKS
+
+
 def _cpu_ticks(pid: int) -> int:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11:15]))  # user and system, own and of ended children

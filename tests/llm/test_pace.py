@@ -1,11 +1,14 @@
-"""Streams gather while the process is busy; nothing is lost or changed by it."""
+"""Streams gather while their loop is late; nothing is lost or changed by it."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import openai
+import pytest
 from agents import ModelSettings, ModelTracing
 
 from common.llm.fast import FastResponsesModel
@@ -17,56 +20,80 @@ from tests.fakes.openai_responses import FakeOpenAI, Reply, Text
 WORDS = " ".join(f"word{number}" for number in range(60))
 
 
-class Thread:
-    """A thread's clocks: `spend` lets time pass, of which it works a share."""
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop whose clock is the test's: it comes `late` to each of its timers."""
 
     def __init__(self) -> None:
-        self.time = self.used = 0.0
+        super().__init__()
+        self.moment, self.late = 1000.0, 0.0
+        self._due: list[tuple[float, Callable[[], None]]] = []
 
-    def spend(self, seconds: float, share: float) -> None:
-        self.time += seconds
-        self.used += seconds * share
+    def time(self) -> float:
+        return self.moment
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        self._due.append((when, partial(callback, *args)))
+        return self
+
+    def spend(self, seconds: float) -> None:
+        """Let time pass and what is due happen."""
+        self.moment += seconds
+        for due in [due for due in self._due if due[0] + self.late <= self.moment]:
+            self._due.remove(due)
+            due[1]()
 
 
-def pace_of(thread: Thread) -> Pace:
-    return Pace(used=lambda: thread.used, clock=lambda: thread.time)
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    """The loop that runs."""
+    made = Loop()
+    asyncio._set_running_loop(made)
+    yield made
+    asyncio._set_running_loop(None)
+    made.close()
 
 
-def after(pace: Pace, thread: Thread, seconds: float, share: float) -> float:
-    """Ask every 20 ms for so long, as a stream does; return the last answer."""
-    for _ in range(round(seconds / 0.02)):
-        thread.spend(0.02, share)
+def after(pace: Pace, loop: Loop, seconds: float, late: float) -> float:
+    """Ask every 5 ms for so long, as streams do, on a late loop; return the last answer."""
+    loop.late = late
+    for _ in range(round(seconds / 0.005)):
+        loop.spend(0.005)
         pace.hold()
     return pace.hold()
 
 
-def test_nothing_is_held_while_there_is_time_to_spare() -> None:
+def test_nothing_is_held_while_the_loop_is_in_time(loop: Loop) -> None:
     """From the first delta on, and however long it goes on."""
-    thread = Thread()
-    pace = pace_of(thread)
+    pace = Pace()
     assert pace.hold() == 0.0
-    assert after(pace, thread, 10.0, 0.5) == 0.0
+    assert after(pace, loop, 10.0, 0.0) == 0.0
 
 
-def test_a_busy_thread_holds_longer_up_to_a_limit_and_lets_go_again() -> None:
-    """Slowly up while it is busy, kept in between, down when there is time again."""
-    thread = Thread()
-    pace = pace_of(thread)
-    after(pace, thread, 0.5, 0.95)
-    some = after(pace, thread, 1.0, 0.65)
+def test_a_late_loop_holds_longer_up_to_a_limit_and_lets_go_again(loop: Loop) -> None:
+    """Slowly up while it is late, kept in between, down when it is in time again."""
+    pace = Pace()
+    some = after(pace, loop, 0.4, 0.05)
     assert 0.0 < some < MOST
-    assert after(pace, thread, 2.0, 0.65) == some
-    assert after(pace, thread, 10.0, 1.0) == MOST
-    assert 0.0 < after(pace, thread, 0.6, 0.3) < MOST
-    assert after(pace, thread, 5.0, 0.3) == 0.0
+    assert after(pace, loop, 2.0, 0.012) == some
+    assert after(pace, loop, 5.0, 0.05) == MOST
+    assert 0.0 < after(pace, loop, 0.25, 0.0) < MOST
+    assert after(pace, loop, 2.0, 0.0) == 0.0
 
 
-def test_a_pause_between_two_streams_is_time_to_spare() -> None:
-    """Whoever comes after a rush is not held by it."""
-    thread = Thread()
-    pace = pace_of(thread)
-    assert after(pace, thread, 10.0, 1.0) == MOST
-    thread.spend(60.0, 0.0)
+def test_one_late_moment_is_no_lateness(loop: Loop) -> None:
+    """A pause of the whole machine makes nobody wait afterwards."""
+    pace = Pace()
+    for _ in range(5):
+        assert after(pace, loop, 0.5, 0.0) == 0.0
+        assert after(pace, loop, 0.15, 0.08) == 0.0
+
+
+def test_who_comes_after_a_rush_is_not_held_by_it(loop: Loop) -> None:
+    """Where nothing came for a while the loop had time."""
+    pace = Pace()
+    assert after(pace, loop, 5.0, 0.05) == MOST
+    loop.spend(1.0)  # the last look
+    loop.spend(60.0)
     assert pace.hold() == 0.0
 
 
@@ -86,7 +113,7 @@ class Told:
 
 
 class Held(Pace):
-    """Holds for so long, however busy the thread is."""
+    """Holds for so long, however late the loop is."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
