@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import sqlite3
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -155,7 +156,7 @@ def paced(table: Table, scope: Scope) -> None:
     """
     for number in scope.paced:
         kinds = KINDS if number <= 50 else ("ours", "relay")
-        found = {kind: _paced(kind, number, scope.rounds) for kind in kinds}
+        found = _paced(kinds, number, scope.rounds)
         for name, field in (
             ("p50 ms", "p50_ms"),
             ("p99 ms", "p99_ms"),
@@ -170,28 +171,34 @@ def paced(table: Table, scope: Scope) -> None:
             table.only("200 sockets at 20 ms: p99 ms over the relay", f"{over:.1f}", "≤ 10")
 
 
-def _paced(kind: str, sockets: int, rounds: int) -> dict[str, float]:
+def _paced(kinds: Sequence[str], sockets: int, rounds: int) -> dict[str, dict[str, float]]:
     # Starts have a figure of their own: they are spread, and what they delayed may be caught up.
     spread = sockets / _STARTS_A_SECOND
     deltas = int((spread + _SETTLE_S + _STEADY_S) * 1000 / _PACE_MS)
-    reports = []
-    with _serving(kind, deltas=deltas, interval_ms=_PACE_MS, stamp=True) as target:
-        _cost(target, sockets=1, prompts=1)
-        for number in range(1, rounds + 1):
-            cost, report = _cost(
-                target,
-                sockets=sockets,
-                prompts=1,
-                spread=spread,
-                settle=_SETTLE_S,
-                steady=_STEADY_S,
-            )
+    load = {
+        "sockets": sockets, "prompts": 1, "spread": spread, "settle": _SETTLE_S,
+        "steady": _STEADY_S,
+    }  # fmt: skip
+    reports: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
+    with contextlib.ExitStack() as stack:
+        targets = [
+            stack.enter_context(_serving(kind, deltas=deltas, interval_ms=_PACE_MS, stamp=True))
+            for kind in kinds
+        ]
+        for target in targets:
+            _cost(target, sockets=1, prompts=1)
+        # In turn, so that what the machine does beside them meets them all.
+        for number, target in itertools.product(range(1, rounds + 1), targets):
+            cost, report = _cost(target, **load)
             report["cpu_us"] = cost / deltas * 1e6
-            reports.append(report)
+            reports[target.kind].append(report)
             late = f"p99 {report['p99_ms']:.1f} ms, {report['rate']:.0f} deltas a second"
-            _progress(f"{sockets} paced sockets", kind, number, rounds, late, report)
+            _progress(f"{sockets} paced sockets", target.kind, number, rounds, late, report)
     fields = ("p50_ms", "p99_ms", "rate", "cpu_us")
-    return {field: statistics.median(report[field] for report in reports) for field in fields}
+    return {
+        kind: {field: statistics.median(each[field] for each in found) for field in fields}
+        for kind, found in reports.items()
+    }
 
 
 def first_delta(table: Table, scope: Scope) -> None:
