@@ -125,11 +125,8 @@ class Approvals:
             if status == "approved" and arguments is not None:
                 sealed.arguments = self._edited(found.data["tool"], arguments)
             sealed.reason = reason
-            call = sealer.seal(found.path, "call", msgspec.json.encode(sealed))
-            changes: Data = {"status": status, "call": call, "decided_at": self._clock()}
-            transaction.write(Update(found.path, changes))
-            decided = Snapshot(found.path, {**found.data, **changes}, "")
-            return _decided(decided, sealed, status)
+            changes: Data = {"status": status, "decided_at": self._clock()}
+            return _settle(transaction, sealer, found, sealed, changes)
 
         return await self._store.transact(work)
 
@@ -146,9 +143,7 @@ class Approvals:
             sealer = await self._vault.open(uid)
             sealed = self._opened(sealer, found)
             sealed.reason = _LAPSED
-            call = sealer.seal(found.path, "call", msgspec.json.encode(sealed))
-            transaction.write(Update(found.path, {"status": "expired", "call": call}))
-            return _decided(found, sealed, "expired")
+            return _settle(transaction, sealer, found, sealed, {"status": "expired"})
 
         return await retrying(lambda: self._store.transact(work), crowded=True)
 
@@ -237,6 +232,16 @@ async def _still_told(transaction: Any, found: Snapshot) -> bool:
     turns = documents.turns(found.data["chat_id"])
     turn = await transaction.get(f"{turns}/{found.data['turn_id']}")
     return turn is not None and turn.data["status"] != "superseded"
+
+
+def _settle(
+    transaction: Any, sealer: Any, found: Snapshot, sealed: _Sealed, changes: Data
+) -> Decided:
+    """Write these changes with what is sealed, and return the decision that they make."""
+    call = sealer.seal(found.path, "call", msgspec.json.encode(sealed))
+    transaction.write(Update(found.path, {**changes, "call": call}))
+    after = Snapshot(found.path, {**found.data, **changes}, "")
+    return _decided(after, sealed, changes["status"])
 
 
 def _decided(found: Snapshot, sealed: _Sealed, decision: Any) -> Decided:

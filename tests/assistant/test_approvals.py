@@ -474,7 +474,7 @@ class Crash:
 
     def __init__(self, services: Services, heir: Callable[[], Services], folder: Path) -> None:
         self.dead = Conversation(services)
-        self.heir = heir
+        self._heir = heir
         self._folder = folder
         self.approval_id = waiting(self.dead)
 
@@ -489,7 +489,14 @@ class Crash:
         wait_for(lambda: store.dead and until())
         bury(self.dead.services)
         watcher = self.dead.watcher
-        return Conversation(self.heir(), cursor=f"{watcher.turn_id}:{watcher.seq}")
+        return Conversation(self._heir(), cursor=f"{watcher.turn_id}:{watcher.seq}")
+
+    def die_with_the_yes(self, *, down: dt.timedelta) -> Conversation:
+        """Die once the yes is stored, and come back as if that had been so long ago."""
+        heir, late = self._heir(), documents.now() + down
+        heir.approvals._clock = lambda: late
+        self._heir = lambda: heir
+        return self.die(after=dies("approvals/", status="approved"), until=lambda: True)
 
     def told(self, heir: Conversation, ends: int) -> list[list[Event]]:
         """Return each turn as the viewer saw it across the crash, once `ends` more have ended."""
@@ -527,18 +534,14 @@ def test_a_yes_that_nobody_acted_on_in_time_has_expired(services: Make, tmp_path
     """The yes is stored and everything is down for an hour: then it is not done, and told so."""
     with FakeOpenAI(TO_ACTS, NOTE, Text("It is too late.")) as model:
         point = crash(services, model, tmp_path)
-        heir = acting(services, model, tmp_path)
-        late = documents.now() + ACT_WITHIN + dt.timedelta(minutes=1)
-        heir.approvals._clock = lambda: late
-        point.heir = lambda: heir
-        viewer = point.die(after=dies("approvals/", status="approved"), until=lambda: True)
+        viewer = point.die_with_the_yes(down=ACT_WITHIN + dt.timedelta(minutes=1))
         turns = point.told(viewer, ends=1)
         decided = of(turns[-1], "approval_decided")[0]
         assert decided["decision"] == "expired"
         assert "nothing was done" in decided["reason"]
         assert text_of(turns[-1]) == "It is too late."
         assert effects(tmp_path).all == []
-        assert status(heir, point.approval_id) == "expired"
+        assert status(viewer.services, point.approval_id) == "expired"
         with pytest.raises(Conflict):
             decide(viewer, Approve(point.approval_id))
         viewer.leave()
@@ -548,11 +551,7 @@ def test_a_yes_is_acted_on_late_where_its_turn_waited(services: Make, tmp_path: 
     """A yes of most of an hour ago still counts."""
     with FakeOpenAI(TO_ACTS, NOTE, Text("Saved.")) as model:
         point = crash(services, model, tmp_path)
-        heir = acting(services, model, tmp_path)
-        late = documents.now() + ACT_WITHIN - dt.timedelta(minutes=1)
-        heir.approvals._clock = lambda: late
-        point.heir = lambda: heir
-        viewer = point.die(after=dies("approvals/", status="approved"), until=lambda: True)
+        viewer = point.die_with_the_yes(down=ACT_WITHIN - dt.timedelta(minutes=1))
         point.told(viewer, ends=1)
         assert effects(tmp_path).of("save_note") == ["milk"]
         viewer.leave()
